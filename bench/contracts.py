@@ -1,0 +1,389 @@
+"""The types that plugins are given and give back.
+
+A *dataset* yields cases and references, a *system* turns cases into reports, a *metric* turns pairs of report and
+reference into additive statistics and those into scores. An *encoder* turns images into embeddings, an *annotator*
+texts into clinical annotations. Every plugin is built as ``Plugin(options, context)`` where ``Plugin.Options`` is a
+subclass of `bench.options.Options` and ``context`` is the `Context` below.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+Embeddings = NDArray[np.float32]
+
+# ------------------------------------------------------------------ datasets
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """One radiograph file."""
+
+    path: Path
+    view: str
+    """As the dataset says: "AP", "PA", "LATERAL" …"""
+    role: Literal["current", "prior"] = "current"
+
+
+@dataclass(frozen=True, slots=True)
+class Prior:
+    """An earlier study of the same patient: strictly before the case's own, and of another study id."""
+
+    text: str
+    """The whole report."""
+    findings: str | None
+    minutes_before: int
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One unit to report on: the images and what a radiologist would have at hand, never its own reference."""
+
+    id: str
+    """dicom_id where the unit is an image, study_id where it is a study."""
+    group: str
+    """The patient. Resampling draws patients, since images of one patient are not independent."""
+    images: tuple[Image, ...]
+    """Frontal first; never empty."""
+    indication: str | None = None
+    technique: str | None = None
+    comparison: str | None = None
+    priors: tuple[Prior, ...] = ()
+    """Latest first."""
+    study: str | None = None
+    """The study the images belong to (several images may share one); None where the dataset has no such level."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something of a dataset that was left out, or could not be used, and why."""
+
+    file: str
+    """File (relative to the dataset's root where it is inside) or table that holds the bad entry."""
+    id: str
+    """Image, study or row concerned."""
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """One line of a dataset's census, shown by ``bench doctor``."""
+
+    name: str
+    found: int
+    expected: int | None = None
+    """The published number, where there is one."""
+    source: str = ""
+    """Where `expected` comes from."""
+
+
+class Dataset(Protocol):
+    """Cases and references of the splits of one corpus."""
+
+    Options: ClassVar[type]
+    credentialed: bool
+    """True where the data-use agreement forbids that text or images leave the machine."""
+
+    def fingerprint(self) -> str:
+        """Return what identifies content and reading rules; equal fingerprints promise equal cases and references."""
+        ...
+
+    def splits(self) -> Sequence[str]:
+        """Return the names `cases` accepts."""
+        ...
+
+    def cases(self, split: str) -> Sequence[Case]:
+        """Return the cases of a split in a fixed order, each with a non-empty reference."""
+        ...
+
+    def references(self, split: str) -> Mapping[str, str]:
+        """Return case id → the radiologist's findings, for exactly the ids of `cases(split)`."""
+        ...
+
+    def problems(self) -> Sequence[Problem]:
+        """Return what was left out of the splits asked for so far."""
+        ...
+
+    def census(self) -> Sequence[Count]:
+        """Return the corpus's counts, for ``bench doctor``."""
+        ...
+
+
+class TrainingSet(Protocol):
+    """What a system may learn from. Read on first use: a system that learns nothing costs nothing."""
+
+    @property
+    def cases(self) -> Sequence[Case]:
+        """The training cases, in the dataset's order."""
+        ...
+
+    @property
+    def references(self) -> Mapping[str, str]:
+        """Case id → findings."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Identity of cases and references together (dataset, options, limit)."""
+        ...
+
+
+# ------------------------------------------------------------------ systems
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One line of why: an active feature, the neighbour copied, a note. Everything a page needs to draw it."""
+
+    kind: Literal["feature", "neighbour", "note"]
+    label: str
+    score: float | None
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What a system answers to one case.
+
+    `text` may be empty and is then scored as an empty candidate. Where `error` is set the case was not answered: it is
+    asked again when the run is continued, and with ``--allow-failed`` scored as empty, counted and shown.
+    """
+
+    id: str
+    text: str
+    evidence: tuple[Evidence, ...] = ()
+    error: str | None = None
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanLine:
+    """One line of what a run will take, shown by ``--dry-run``: ("LLM calls", 3403, "calls")."""
+
+    what: str
+    amount: float
+    unit: str
+
+
+class System(Protocol):
+    """Writes the findings of cases. May also have ``plan(n_train, n_cases) -> Sequence[PlanLine]``."""
+
+    Options: ClassVar[type]
+
+    def fingerprint(self) -> str:
+        """Return what identifies options, weights and prompts; kept in run.json."""
+        ...
+
+    def prepare(self, train: TrainingSet) -> None:
+        """Learn or load. Idempotent, and continues where a killed call stopped."""
+        ...
+
+    def generate(self, cases: Sequence[Case]) -> Iterable[Report]:
+        """Yield one report a case, as they are done. A report is the same alone or in any batch."""
+        ...
+
+    def facts(self) -> Mapping[str, float]:
+        """Return numbers about the system itself (L0, explained variance, parameters …); written to facts.json."""
+        ...
+
+
+# ------------------------------------------------------------------ metrics
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A report beside its reference."""
+
+    id: str
+    group: str
+    candidate: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One score of a metric, as tables show it."""
+
+    key: str
+    """"Ma-14"; a metric labelled x in the config reports "x/Ma-14"."""
+    heading: str
+    scale: float = 100.0
+    """Tables show value * scale."""
+    decimals: int = 1
+    higher_is_better: bool = True
+
+
+OK, UNDEFINED, FAILED = 0, 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """Additive statistics of pairs.
+
+    values: float64 [n_pairs, n_stats], finite. status: int8 [n_pairs, n_columns] of OK, UNDEFINED, FAILED.
+    A pair that is not OK for a column holds zeros in that column's statistics, denominators included. UNDEFINED (no
+    phrase to judge) is left out by the metric's definition, FAILED (no verdict came) is counted and shown. Where the
+    reference implementation defines 0 (an F1 of 0/0), the value is 0 and the status OK.
+    """
+
+    values: Floats
+    status: NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """A marked span of one side of a pair, `text[start:end]`, for pages that know no metric."""
+
+    side: Literal["candidate", "reference"]
+    start: int
+    end: int
+    kind: str
+    """Spans of one kind are drawn alike: "match", "positive" …"""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallTable:
+    """A small table that explains a pair's score."""
+
+    title: str
+    headings: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+
+
+class Metric(Protocol):
+    """Scores pairs by statistics that add up over pairs."""
+
+    Options: ClassVar[type]
+    columns: tuple[Column, ...]
+
+    def signature(self) -> str:
+        """Return all that moves a score: library and version, tokeniser, case, weights, annotator, judge …"""
+        ...
+
+    def observe(self, pairs: Sequence[Pair]) -> Stats:
+        """Return statistics of each pair; a pair's row does not depend on the others."""
+        ...
+
+    def finish(self, totals: Floats) -> Floats:
+        """Turn summed statistics [..., n_stats] into scores [..., n_columns]; 0/0 is NaN unless defined as 0."""
+        ...
+
+    def explain(self, pair: Pair) -> Sequence[Mark | SmallTable]:
+        """Return what a page shows of how the pair's score came about."""
+        ...
+
+
+# ------------------------------------------------------------------ the parts systems and metrics use
+
+
+class Encoder(Protocol):
+    """Image → embedding."""
+
+    Options: ClassVar[type]
+
+    @property
+    def dim(self) -> int:
+        """Length of an embedding."""
+        ...
+
+    def fingerprint(self) -> str:
+        """Return what identifies weights and preprocessing; the key of the embedding store."""
+        ...
+
+    def encode(self, images: Sequence[Path]) -> Embeddings:
+        """Return float32 [n, dim]; a row of NaN where the file could not be decoded.
+
+        A row does not depend on the other images of the call.
+        """
+        ...
+
+    def why_unreadable(self, image: Path) -> str | None:
+        """Return why a file cannot be decoded, or None where it can."""
+        ...
+
+
+class Annotator(Protocol):
+    """Single text → clinical annotation (JSON-able), in batches. The harness caches by (fingerprint, text)."""
+
+    Options: ClassVar[type]
+
+    def fingerprint(self) -> str:
+        """Return what identifies code, weights and options."""
+        ...
+
+    def annotate(self, texts: Sequence[str]) -> list[Any]:
+        """Return one annotation a text; a failure is an object in its place, not an exception for the batch."""
+        ...
+
+
+class Ticker(Protocol):
+    """A progress bar under way."""
+
+    def advance(self, n: int = 1) -> None:
+        """Count n more units as done."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Show a short text beside the bar (a loss, a rate)."""
+        ...
+
+
+@runtime_checkable
+class Context(Protocol):
+    """A plugin's only door to caches, device, progress, models and shared embeddings."""
+
+    @property
+    def workdir(self) -> Path:
+        """Folder of this run for the plugin's own files."""
+        ...
+
+    @property
+    def device(self) -> str:
+        """A torch device string: "cpu", "cuda", "mps"."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        ...
+
+    def cache(self, kind: str, fingerprint: str) -> Path:
+        """Return (made if need be) the shared cache folder of one artefact, e.g. ("sae", "3f…")."""
+        ...
+
+    def llm(self, spec: str) -> Any:
+        """Return the chat backend "backend/model"."""
+        ...
+
+    def annotator(self, spec: str) -> Annotator:
+        """Return an annotator by registry name."""
+        ...
+
+    def encoder(self, spec: str) -> Encoder:
+        """Return an encoder by registry name ("pixels", "rad-dino", "hf:<id or folder>"); built once."""
+        ...
+
+    def embeddings(self, encoder: str, cases: Sequence[Case]) -> Embeddings:
+        """Return float32 [n_cases, dim], of each case's first image.
+
+        Computed once per encoder and image, shared by all systems. A row of NaN stands where the image cannot be
+        decoded; `problems` then holds a line for it.
+        """
+        ...
+
+    def problem(self, problem: Problem) -> None:
+        """Note a problem met on the way; the run counts, lists and keeps it."""
+        ...
+
+    def progress(self, title: str, total: int | None, unit: str = "") -> AbstractContextManager[Ticker]:
+        """Open a progress bar with rate and time left."""
+        ...

@@ -1,0 +1,127 @@
+"""The context of a run: the one implementation of `bench.contracts.Context`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, cast
+
+from rich.console import Console
+
+from bench import progress as bars
+from bench import registry
+from bench.contracts import Annotator, Case, Embeddings, Encoder, Problem, Ticker
+from bench.embeddings import EmbeddingStore
+from bench.errors import BenchError
+
+
+class RunContext:
+    """Builds the parts that a config names, each once, and hands out caches, embeddings and progress bars.
+
+    `parts` maps "encoders", "annotators" and "llms" to label → {"use": spec, option: value …}, for parts whose options
+    are not the default; a spec that is no label there is looked up in the registry.
+    """
+
+    def __init__(
+        self,
+        *,
+        workdir: Path,
+        cache_root: Path,
+        device: str = "cpu",
+        seed: int = 0,
+        parts: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
+        console: Console | None = None,
+    ) -> None:
+        self._workdir, self._cache_root = workdir, cache_root
+        self._device, self._seed = device, seed
+        self._parts = parts or {}
+        self.console = console or Console(stderr=True)
+        self._built: dict[tuple[str, str], Any] = {}
+        self.problems: dict[tuple[str, str], Problem] = {}
+        self.stand_ins: dict[str, None] = {}
+
+    @property
+    def workdir(self) -> Path:
+        """Folder of this run for the plugin's own files, made on first use."""
+        self._workdir.mkdir(parents=True, exist_ok=True)
+        return self._workdir
+
+    @property
+    def device(self) -> str:
+        """A torch device string."""
+        return self._device
+
+    @property
+    def seed(self) -> int:
+        """The run's seed."""
+        return self._seed
+
+    def for_run(self, workdir: Path) -> RunContext:
+        """Return a context with another work folder that shares the parts built so far."""
+        other = RunContext(
+            workdir=workdir,
+            cache_root=self._cache_root,
+            device=self._device,
+            seed=self._seed,
+            parts=self._parts,
+            console=self.console,
+        )
+        other._built = self._built
+        return other
+
+    def cache(self, kind: str, fingerprint: str) -> Path:
+        """Return (made if need be) the shared cache folder of one artefact."""
+        folder = self._cache_root / kind / fingerprint
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def build(self, kind: registry.Kind, spec: str, options: Mapping[str, Any], where: str) -> Any:
+        """Build the plugin `spec` with checked options and this context; note where it is a stand-in."""
+        found = registry.find(kind, spec)
+        plugin = found.plugin(registry.options_of(found, options, where), self)
+        self.note_stand_in(kind, found.name, plugin)
+        return plugin
+
+    def note_stand_in(self, kind: str, name: str, plugin: Any) -> None:
+        """Record that a part stands in for the real one (its attribute `stand_in` says for which)."""
+        if real := getattr(plugin, "stand_in", None):
+            self.stand_ins[f"{kind} {name} ({real})"] = None
+
+    def _part(self, kind: registry.Kind, spec: str) -> Any:
+        key = (kind, spec)
+        if key not in self._built:
+            entry = dict(self._parts.get(f"{kind}s", {}).get(spec, {}))
+            self._built[key] = self.build(kind, entry.pop("use", spec), entry, f"{kind}s.{spec}")
+        part = self._built[key]
+        self.note_stand_in(kind, spec, part)
+        return part
+
+    def llm(self, spec: str) -> Any:
+        """Return the chat backend "backend/model"."""
+        return self._part("llm", spec)
+
+    def annotator(self, spec: str) -> Annotator:
+        """Return an annotator by label or registry name."""
+        return cast(Annotator, self._part("annotator", spec))
+
+    def encoder(self, spec: str) -> Encoder:
+        """Return an encoder by label or registry name; built once."""
+        return cast(Encoder, self._part("encoder", spec))
+
+    def embeddings(self, encoder: str, cases: Sequence[Case]) -> Embeddings:
+        """Return float32 [n_cases, dim] of each case's first image; NaN rows where it cannot be decoded."""
+        part = self.encoder(encoder)
+        for case in cases:
+            if not case.images:
+                raise BenchError(f"case {case.id!r} has no image: the dataset must not yield such a case")
+        store = EmbeddingStore(self.cache("embeddings", part.fingerprint()))
+        return store.get(part, [case.images[0].path for case in cases], self.progress, self.problem)
+
+    def problem(self, problem: Problem) -> None:
+        """Note a problem; the same file and id are noted once."""
+        self.problems.setdefault((problem.file, problem.id), problem)
+
+    def progress(self, title: str, total: int | None, unit: str = "") -> AbstractContextManager[Ticker]:
+        """Open a progress bar with rate and time left."""
+        return bars.progress(self.console, title, total, unit)

@@ -1,0 +1,117 @@
+"""Files of a run folder: replaced in one step, or appended line by line and repaired after a kill."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from bench.errors import BenchError
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a file in one step: a reader sees the old one or the new one, never half of one."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except OSError as err:
+        part.unlink(missing_ok=True)
+        raise OSError(err.errno, err.strerror, str(path)) from err
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Replace a JSON file in one step; NaN and infinity are refused."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file. Raises BenchError naming the file, and line and column where it is not JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BenchError(f"{path}: no such file") from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise BenchError(f"{path}: not valid JSON: {err}") from None
+
+
+def json_line(value: Mapping[str, Any]) -> str:
+    """Return one line of a JSONL file; escaped to ASCII only where the text is no valid Unicode (a lone surrogate)."""
+    line = json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n"
+    try:
+        line.encode()
+    except UnicodeEncodeError:
+        return json.dumps(value, ensure_ascii=True, allow_nan=False) + "\n"
+    return line
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Return the objects of a JSONL file; [] where there is none.
+
+    A last line without its end of line is what a kill left: it is cut off the file. Any other line that is not a JSON
+    object is an error that names it.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return []
+    whole = content.rfind(b"\n") + 1
+    if whole < len(content):
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return [_line(path, number, raw) for number, raw in enumerate(content[:whole].splitlines(), 1)]
+
+
+def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(raw)
+    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+        raise BenchError(f"{path}, line {number}: not valid JSON ({err}); mend or delete the line") from None
+    if not isinstance(value, dict):
+        raise BenchError(f"{path}, line {number}: a JSON object was expected")
+    return value
+
+
+class Appender:
+    """Appends lines, each handed to the operating system before the next: a kill loses none that was written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._file: IO[str] = path.open("a", encoding="utf-8")
+
+    def write(self, *values: Mapping[str, Any]) -> None:
+        """Append one line a value."""
+        try:
+            self._file.write("".join(json_line(value) for value in values))
+            self._file.flush()
+        except OSError as err:
+            raise OSError(err.errno, err.strerror, str(self._path)) from err
+
+    def __enter__(self) -> Appender:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        try:
+            self._file.close()
+        except OSError as err:  # what could not be flushed above
+            if exc[0] is None:
+                raise OSError(err.errno, err.strerror, str(self._path)) from err
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; another that asks for it meanwhile is told so."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BenchError(f"{folder}: another process is working in this run folder; wait for it") from None
+        yield

@@ -58,7 +58,7 @@ class RunContext:
         return self._seed
 
     def for_run(self, workdir: Path) -> RunContext:
-        """Return a context with another work folder that shares the parts built so far."""
+        """Return a context with another work folder that shares what was built and noted so far."""
         other = RunContext(
             workdir=workdir,
             cache_root=self._cache_root,
@@ -68,6 +68,8 @@ class RunContext:
             console=self.console,
         )
         other._built = self._built
+        other.stand_ins = dict(self.stand_ins)
+        other.problems = dict(self.problems)
         return other
 
     def cache(self, kind: str, fingerprint: str) -> Path:
@@ -111,12 +113,19 @@ class RunContext:
 
     def embeddings(self, encoder: str, cases: Sequence[Case]) -> Embeddings:
         """Return float32 [n_cases, dim] of each case's first image; NaN rows where it cannot be decoded."""
-        part = self.encoder(encoder)
         for case in cases:
             if not case.images:
                 raise BenchError(f"case {case.id!r} has no image: the dataset must not yield such a case")
-        store = EmbeddingStore(self.cache("embeddings", part.fingerprint()))
-        return store.get(part, [case.images[0].path for case in cases], self.progress, self.problem)
+        images = [case.images[0].path for case in cases]
+        return self.embedding_store(encoder).get(self.encoder(encoder), images, self.progress, self.problem)
+
+    def embedding_store(self, encoder: str) -> EmbeddingStore:
+        """Return the store of an encoder's embeddings."""
+        return EmbeddingStore(self.cache("embeddings", self.encoder(encoder).fingerprint()))
+
+    def built(self, kind: registry.Kind) -> dict[str, Any]:
+        """Return spec → part of the kind's parts built so far."""
+        return {spec: part for (of, spec), part in self._built.items() if of == kind}
 
     def problem(self, problem: Problem) -> None:
         """Note a problem; the same file and id are noted once."""

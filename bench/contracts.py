@@ -191,7 +191,10 @@ class System(Protocol):
         ...
 
     def facts(self) -> Mapping[str, float]:
-        """Return numbers about the system itself (L0, explained variance, parameters …); written to facts.json."""
+        """Return numbers about the prepared system (L0, explained variance, parameters …); written to facts.json.
+
+        They must not depend on which cases were asked: a run that was continued asks fewer.
+        """
         ...
 
 

@@ -172,8 +172,6 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
         folder = out / entry.label
         with store.locked(folder):
             one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
-            for problem in context.problems.values():
-                one.context.problem(problem)
             outcomes.append(one.run(allow_failed=allow_failed))
     if strict:
         _refuse_null(outcomes)
@@ -285,13 +283,28 @@ class OneRun:
             raise BenchError(f"{file}: reports on cases that were not asked: {_some(strange)}")
         todo = [c for c in self.split.cases if c.id not in reports or reports[c.id].error is not None]
         if todo:
-            self._guard(f"preparing {self.entry.label}", lambda: system.prepare(self.train))
+            self._prepare(system)
             with store.Appender(file) as out:
                 self._guard(f"generating with {self.entry.label}", lambda: self._generate(system, todo, reports, out))
+        if todo or not (self.folder / "facts.json").exists():
+            self._learned(system, prepared=bool(todo))
         ordered = {case.id: reports[case.id] for case in self.split.cases}
         if todo:
             store.write_text(file, "".join(store.json_line(asdict(report)) for report in ordered.values()))
         return ordered
+
+    def _prepare(self, system: System) -> None:
+        self._guard(f"preparing {self.entry.label}", lambda: system.prepare(self.train))
+
+    def _learned(self, system: System, *, prepared: bool) -> None:
+        """Keep what is known once the system is prepared: its facts, and what it could not use."""
+        if not prepared:
+            self._prepare(system)
+        for problem in self.split.dataset.problems():
+            self.context.problem(problem)
+        problems = [asdict(problem) for problem in self.context.problems.values()]
+        store.write_text(self.folder / "problems.jsonl", "".join(store.json_line(line) for line in problems))
+        store.write_json(self.folder / "facts.json", dict(system.facts()))
 
     def _generate(
         self, system: System, todo: Sequence[Case], reports: dict[str, Report], out: store.Appender
@@ -342,7 +355,6 @@ class OneRun:
         scores: dict[str, Any] = {}
         for entry in self.config.metrics:
             scores.update(scoring.run_metric(entry, pairs, self.folder, self.context, self.config.run))
-        facts = self._facts(system)
         summary = {
             "label": self.entry.label,
             "system": self.entry.use,
@@ -350,24 +362,13 @@ class OneRun:
             **self.split.identity(),
             "n_groups": len({case.group for case in self.split.cases}),
             "n_reports_failed": n_failed,
-            "n_problems": len(self.context.problems),
+            "n_problems": len(store.read_lines(self.folder / "problems.jsonl")),
             "stand_ins": list(self.context.stand_ins),
             "run": self.config.run.model_dump(mode="json"),
             "scores": scores,
         }
-        problems = [asdict(problem) for problem in self.context.problems.values()]
-        store.write_text(self.folder / "problems.jsonl", "".join(store.json_line(line) for line in problems))
-        store.write_json(self.folder / "facts.json", facts)
         finish(self.folder, summary)
         return summary
-
-    def _facts(self, system: System) -> dict[str, float]:
-        """Return the system's facts; of a finished run the ones it kept, since nothing was prepared again."""
-        file = self.folder / "facts.json"
-        facts = dict(system.facts())
-        if file.exists():
-            return {**store.read_json(file), **facts}
-        return facts
 
 
 def finish(folder: Path, summary: Mapping[str, Any]) -> None:

@@ -1,0 +1,1 @@
+"""The harness's own commands, one module each; each parses, calls the library once, prints."""

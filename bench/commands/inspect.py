@@ -1,0 +1,59 @@
+"""``bench list`` and ``bench show``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from bench import registry
+from bench.errors import BenchError
+
+LISTED = tuple(kind for kind in registry.KINDS if kind != "command")
+
+
+@click.command("list")
+@click.argument("kind", required=False)
+@click.option("--json", "as_json", is_flag=True, help="Print as JSON.")
+def list_plugins(kind: str | None, as_json: bool) -> None:
+    """List the plugins: systems, metrics, datasets, encoders, annotators, llms."""
+    wanted = [k for k in LISTED if kind is None or kind.rstrip("s") == k]
+    if not wanted:
+        raise BenchError(registry.miss("kind of plugin", kind or "", [f"{k}s" for k in LISTED]))
+    rows = {k: [_row(k, name) for name in registry.table(k)] for k in wanted}
+    if as_json:
+        click.echo(json.dumps({f"{k}s": found for k, found in rows.items()}, indent=2, ensure_ascii=False))
+        return
+    for k, found in rows.items():
+        click.echo(f"{k}s")
+        for row in found:
+            click.echo(f"  {row['name']:<18} {row['help']}")
+        if not found:
+            click.echo("  (none installed)")
+
+
+def _row(kind: registry.Kind, name: str) -> dict[str, str]:
+    try:
+        found = registry.find(kind, name)
+    except BenchError as err:
+        return {"name": name, "help": f"(broken: {err})", "source": ""}
+    argument = getattr(found.plugin, "argument", None)
+    shown = f"{name}:<{argument}>" if argument else name
+    return {"name": shown, "help": registry.help_line(found.plugin), "source": found.source}
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--case", "case_id", help="Show one case: images, reference, report, evidence.")
+@click.option("--columns", type=click.Choice(["default", "full"]), default="default", help="full: also RadFact precision and recall.")  # noqa: E501
+def show(run: Path, case_id: str | None, columns: str) -> None:
+    """Show the scores of the runs at or below a folder, or one case of a run."""
+    from rich.console import Console
+
+    from bench import show as display
+
+    if case_id is not None:
+        display.print_case(Console(), run, case_id)
+    else:
+        display.print_runs(Console(), run, full=columns == "full")

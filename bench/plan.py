@@ -1,0 +1,134 @@
+"""``bench run --dry-run``: every part of a configuration resolved, with counts, disk and hours; nothing is spent."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import cachedir, scoring
+from bench.config import Config
+from bench.context import RunContext
+from bench.contracts import Case, Encoder, PlanLine
+from bench.errors import BenchError, Unavailable
+from bench.run import DatasetTraining, Split, open_dataset, open_split
+
+SAMPLE = 16
+"""Images encoded to measure an encoder's rate."""
+
+
+def print_plan(console: Console, config: Config, out: Path, context: RunContext) -> None:
+    """Resolve and print. Raises BenchError where the run itself would; a metric that cannot run is only named."""
+    dataset = open_dataset(config, context)
+    split = open_split(config, dataset, context)
+    train = DatasetTraining(dataset, frozenset(case.id for case in split.cases))
+    rows: list[tuple[str, str, str]] = [("dataset", config.dataset.use, _dataset(split, train, context))]
+    for entry in config.systems:
+        system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
+        lines = system.plan(len(train.cases), len(split.cases)) if hasattr(system, "plan") else ()
+        rows.append(("system", entry.label, _system(system.fingerprint(), lines, context.device)))
+    for spec, encoder in context.built("encoder").items():
+        rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
+    for entry in config.metrics:
+        metric, _ = scoring.build(entry, context)
+        missing = isinstance(metric, scoring.Missing)
+        rows.append(("metric", entry.label, f"– {metric.reason}" if missing else metric.signature()))
+    rows.append(("disk", "", _disk(out)))
+    _print(console, rows)
+
+
+def _print(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
+    table = Table(header_style="bold", show_lines=False)
+    for heading in ("part", "name", "what it takes"):
+        table.add_column(heading, no_wrap=heading != "what it takes")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)
+    console.print("Dry run: no report was made and nothing was trained.")
+
+
+def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:
+    for problem in split.dataset.problems():
+        context.problem(problem)
+    return "\n".join(
+        (
+            f"split {split.split}: {len(split.cases):,} cases of {len({c.group for c in split.cases}):,} patients",
+            f"training: {len(train.cases):,} cases",
+            f"left out or faulty: {len(context.problems):,} entries",
+            f"credentialed: {'yes' if split.dataset.credentialed else 'no'}",
+        )
+    )
+
+
+def _system(fingerprint: str, lines: Sequence[PlanLine], device: str) -> str:
+    described = [f"fingerprint {fingerprint}"]
+    for line in lines:
+        hours = f" (about {_duration(line.amount / _teraflops(device))})" if line.unit == "TFLOP" else ""
+        described.append(f"{line.what}: {line.amount:,.6g} {line.unit}{hours}")
+    return "\n".join(described)
+
+
+def _encoder(encoder: Encoder, spec: str, cases: Sequence[Case], context: RunContext) -> str:
+    try:
+        store = context.embedding_store(spec)
+        todo = store.missing([case.images[0].path for case in cases])
+        size = len(todo) * encoder.dim * 4 / 1e9
+        rate = _rate(encoder, todo[:SAMPLE])
+    except Unavailable as err:
+        return f"– {err.reason}\n  {err.remedy}"
+    line = f"{len(todo):,} of {len(cases):,} images to encode, {size:.3g} GB of embeddings"
+    return f"{line}, about {_duration(len(todo) / rate)}" if rate else line
+
+
+def _rate(encoder: Encoder, sample: Sequence[Path]) -> float:
+    """Return images per second on a small sample, the model's loading left out; 0 where there is nothing to encode."""
+    if not sample:
+        return 0.0
+    encoder.encode(sample[:1])
+    start = time.perf_counter()
+    encoder.encode(sample)
+    return len(sample) / (time.perf_counter() - start)
+
+
+def _teraflops(device: str) -> float:
+    """Return the measured rate of a float32 matrix product on the device, in TFLOP/s."""
+    n = 1024
+    product: Any
+    if device == "cpu":
+        a = np.ones((n, n), np.float32)
+        product = lambda: float((a @ a)[0, 0])  # noqa: E731
+    else:
+        import torch
+
+        b = torch.ones((n, n), device=device)
+        product = lambda: float((b @ b)[0, 0])  # noqa: E731
+    product()
+    start = time.perf_counter()
+    for _ in range(4):
+        product()
+    return 4 * 2 * n**3 / (time.perf_counter() - start) / 1e12
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _disk(out: Path) -> str:
+    return f"runs {disk(out)}\ncache {disk(cachedir.cache_root())}"
+
+
+def disk(path: Path) -> str:
+    """Return a path and how much is free where it is, or will be made."""
+    existing = next((p for p in (path.absolute(), *path.absolute().parents) if p.exists()), None)
+    if existing is None:
+        raise BenchError(f"{path}: no such disk")
+    return f"{path}: {shutil.disk_usage(existing).free / 1e9:,.0f} GB free"

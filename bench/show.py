@@ -1,0 +1,167 @@
+"""Tables on the terminal: scores of runs, one case of a run, lists of plugins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console, RenderableType
+from rich.markup import escape
+from rich.table import Table
+from rich.text import Text
+
+from bench import store
+from bench.errors import BenchError
+
+COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
+"""Columns of the paper's Table 1, in its order."""
+FULL_ONLY = ("RadFact-P", "RadFact-R")
+
+
+def number(score: Mapping[str, Any]) -> str:
+    """Return a score as tables show it: value times scale, "–" where there is none."""
+    return "–" if score["value"] is None else f"{score['value'] * score['scale']:.{score['decimals']}f}"
+
+
+def interval(score: Mapping[str, Any]) -> str:
+    """Return "low–high" as tables show it, or nothing."""
+    if score["ci_low"] is None or score["ci_high"] is None:
+        return ""
+    low, high = (score[key] * score["scale"] for key in ("ci_low", "ci_high"))
+    return f"{low:.{score['decimals']}f}–{high:.{score['decimals']}f}"
+
+
+def column_keys(summaries: Iterable[Mapping[str, Any]], full: bool) -> list[str]:
+    """Return the columns to show: Table 1's in its order, then the others as they come."""
+    present = dict.fromkeys(key for summary in summaries for key in summary["scores"])
+    known = [key for key in COLUMN_ORDER if key in present and (full or key not in FULL_ONLY)]
+    return known + [key for key in present if key not in COLUMN_ORDER]
+
+
+def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> Table:
+    """Return a table with a row a run and a column a score; intervals stand below the values."""
+    table = Table(title=_title(summaries), title_justify="left", header_style="bold")
+    table.add_column("system", no_wrap=True)
+    keys = column_keys(summaries, full)
+    for key in keys:
+        heading = next(s["scores"][key]["heading"] for s in summaries if key in s["scores"])
+        table.add_column(escape(heading), justify="right", no_wrap=True)
+    for summary in summaries:
+        cells: list[RenderableType] = [Text(summary["label"])]
+        for key in keys:
+            score = summary["scores"].get(key)
+            cells.append("" if score is None else Text.assemble(number(score), (f"\n{interval(score)}", "dim")))
+        table.add_row(*cells)
+    return table
+
+
+def _title(summaries: Sequence[Mapping[str, Any]]) -> str:
+    first = summaries[0]
+    where = escape(f"{first['dataset']}, split {first['split']}")
+    return f"{where}: {first['n_cases']} cases of {first['n_groups']} patients (× 100)"
+
+
+def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the lines below a table: what has no value and why, failures, stand-ins, intervals."""
+    lines: dict[str, None] = {}
+    missing: dict[tuple[str, str], list[str]] = {}
+    for summary in summaries:
+        for key, score in summary["scores"].items():
+            if score["value"] is None:
+                keys = missing.setdefault((score["reason"], score["remedy"]), [])
+                keys.extend([key] if key not in keys else [])
+            elif score["n_failed"]:
+                lines[f"{summary['label']}: {key}: {score['n_failed']} cases without a verdict, left out"] = None
+        if summary["n_reports_failed"]:
+            lines[f"{summary['label']}: {summary['n_reports_failed']} failed reports scored as empty"] = None
+        if summary.get("n_problems"):
+            lines[f"{summary['label']}: {summary['n_problems']} dataset entries left out or faulty (problems.jsonl)"] = (
+                None
+            )
+    for (reason, remedy), keys in missing.items():
+        lines[f"– {', '.join(keys)}: {reason}. {remedy}."] = None
+    stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))
+    if stand_ins:
+        lines[f"Stand-ins: {'; '.join(stand_ins)}"] = None
+    run = summaries[0]["run"]
+    if run["bootstrap"]:
+        unit = "patients" if run["cluster"] == "group" else "cases"
+        lines[f"Intervals: {run['confidence']:.0%}, {run['bootstrap']} resamples of {unit}, seed {run['seed']}"] = None
+    return list(lines)
+
+
+def print_scores(console: Console, summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> None:
+    """Print the table and the lines below it."""
+    console.print(score_table(summaries, full=full))
+    for line in notes(summaries):
+        console.print(line, markup=False, highlight=False)
+
+
+# ------------------------------------------------------------------ bench show
+
+
+def find_runs(path: Path) -> list[Path]:
+    """Return the run folders at or below `path`, finished or not."""
+    if not path.is_dir():
+        raise BenchError(f"{path}: no such folder")
+    runs = sorted(file.parent for file in path.rglob("run.json"))
+    if not runs:
+        raise BenchError(f"{path}: holds no run (no run.json at or below it)")
+    return runs
+
+
+def print_runs(console: Console, path: Path, *, full: bool) -> None:
+    """Print the scores of the finished runs at or below `path`, and how far the others are."""
+    finished: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    for folder in find_runs(path):
+        if (folder / "done.json").exists():
+            summary = store.read_json(folder / "summary.json")
+            finished.setdefault((summary["dataset"], summary["split"], summary["n_cases"]), []).append(summary)
+        else:
+            answered = len(store.read_lines(folder / "reports.jsonl"))
+            total = store.read_json(folder / "run.json").get("n_cases", "?")
+            console.print(f"{folder}: not finished: {answered} of {total} reports", markup=False)
+    for summaries in finished.values():
+        print_scores(console, summaries, full=full)
+
+
+def print_case(console: Console, folder: Path, case_id: str) -> None:
+    """Print one case of a run: image, indication, reference, report, evidence."""
+    runs = find_runs(folder)
+    if len(runs) > 1:
+        names = ", ".join(str(run) for run in runs)
+        raise BenchError(f"{folder}: holds several runs; choose one of {names}")
+    case = _by_id(runs[0] / "cases.jsonl", case_id)
+    report = _by_id(runs[0] / "reports.jsonl", case_id)
+    parts = [
+        ("case", case_id),
+        ("patient", case["group"]),
+        ("images", ", ".join(case["images"])),
+        ("indication", case["indication"] or "–"),
+        ("reference", case["reference"]),
+        ("report", report["text"] or (f"(failed: {report['error']})" if report["error"] else "(empty)")),
+    ]
+    for name, text in parts:
+        console.print(Text.assemble((f"{name}: ", "bold"), text))
+    _print_evidence(console, report["evidence"])
+
+
+def _by_id(file: Path, case_id: str) -> dict[str, Any]:
+    lines = {line["id"]: line for line in store.read_lines(file)}
+    if case_id not in lines:
+        some = ", ".join(list(lines)[:3])
+        raise BenchError(f"{file}: no case {case_id!r} (ids look like {some})")
+    return lines[case_id]
+
+
+def _print_evidence(console: Console, evidence: Sequence[Mapping[str, Any]]) -> None:
+    if not evidence:
+        return
+    table = Table(title="evidence", title_justify="left", header_style="bold")
+    for heading in ("kind", "label", "score", "text"):
+        table.add_column(heading, justify="right" if heading == "score" else "left")
+    for item in evidence:
+        score = "" if item["score"] is None else f"{item['score']:.3f}"
+        table.add_row(Text(item["kind"]), Text(item["label"]), score, Text(item["text"]))
+    console.print(table)

@@ -39,10 +39,13 @@ class Commands(click.Group):
             module, _, attribute = BUILT_IN[name].partition(":")
             command: click.Command = getattr(import_module(module), attribute)
             return command
-        if name in registry.table("command"):
+        if name not in registry.table("command"):
+            return None
+        try:
             found: click.Command = registry.find("command", name).plugin
-            return found
-        return None
+        except BenchError as err:
+            return _broken(name, err)
+        return found
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -53,6 +56,15 @@ class Commands(click.Group):
         if args and not args[0].startswith("-") and args[0] not in self.list_commands(ctx):
             raise click.UsageError(registry.miss("command", args[0], self.list_commands(ctx)), ctx)
         return super().resolve_command(ctx, args)
+
+
+def _broken(name: str, err: BenchError) -> click.Command:
+    """Return a stand-in for a plugin's command that cannot be imported: the others must still work."""
+
+    def complain() -> None:
+        raise err
+
+    return click.Command(name, callback=complain, help=f"(broken: {err})")
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})

@@ -76,6 +76,17 @@ class Config:
         return {**self.resolved, "systems": {label: self.resolved["systems"][label]}}
 
 
+@dataclass(frozen=True, slots=True)
+class ScoringConfig:
+    """The part of a configuration that scoring existing predictions needs."""
+
+    source: str
+    metrics: Sequence[Entry]
+    parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    run: RunOptions
+    resolved: Mapping[str, Any]
+
+
 def digest(value: Any) -> str:
     """Return 12 hex digits of the SHA-256 of a JSON-able value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
@@ -106,7 +117,7 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 def parse_yaml(text: str, where: str) -> Any:
     """Parse YAML safely. Raises BenchError with line and column."""
     try:
-        return yaml.load(text, _Loader)  # noqa: S506 - a SafeLoader
+        return yaml.load(text, _Loader)
     except yaml.YAMLError as err:
         mark = getattr(err, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
@@ -173,14 +184,24 @@ class Choices:
 
 def load(config: Path | None = None, choices: Choices | None = None) -> Config:
     """Read, choose, expand, check. Every fault is a BenchError that names the key."""
-    choices = choices or Choices()
+    source, raw = _chosen(config, choices or Choices())
+    return _check(source, {name: _expand(value, name) for name, value in raw.items()})
+
+
+def load_scoring(config: Path | None, choices: Choices) -> ScoringConfig:
+    """Read, choose, expand and check only what scoring needs: dataset and systems of the file are not looked at."""
+    source, raw = _chosen(config, choices)
+    wanted = ("metrics", *PARTS, "run")
+    return _check_scoring(source, {name: _expand(raw[name], name) for name in wanted})
+
+
+def _chosen(config: Path | None, choices: Choices) -> tuple[str, dict[str, Any]]:
     source, raw = base(config)
     raw = copy.deepcopy(raw)
     _apply_choices(raw, choices)
     for assignment in choices.assignments:
         _assign(raw, assignment)
-    raw = {name: _expand(value, name) for name, value in raw.items()}
-    return _check(source, raw)
+    return source, raw
 
 
 def _apply_choices(raw: dict[str, Any], choices: Choices) -> None:
@@ -308,17 +329,25 @@ def _check(source: str, raw: Mapping[str, Any]) -> Config:
     split = str(dataset.pop("split", "test"))
     data = _entry("dataset", str(dataset["use"]), dataset, "dataset")
     systems = [_entry(label, label, options, f"systems.{label}") for label, options in raw["systems"].items()]
+    scoring = _check_scoring(source, raw)
+    resolved = {
+        "dataset": {**_resolve("dataset", data, "dataset"), "split": split},
+        "systems": {e.label: _resolve("system", e, f"systems.{e.label}") for e in systems},
+        **scoring.resolved,
+    }
+    return Config(source, data, split, systems, scoring.metrics, scoring.parts, scoring.run, resolved)
+
+
+def _check_scoring(source: str, raw: Mapping[str, Any]) -> ScoringConfig:
     metrics = [_entry(label, label, options, f"metrics.{label}") for label, options in raw["metrics"].items()]
     parts = {section: {k: dict(v or {}) for k, v in raw[section].items()} for section in PARTS}
     run = _run_options(raw["run"])
     resolved = {
-        "dataset": {**_resolve("dataset", data, "dataset"), "split": split},
-        "systems": {e.label: _resolve("system", e, f"systems.{e.label}") for e in systems},
         "metrics": {e.label: _resolve("metric", e, f"metrics.{e.label}") for e in metrics},
         **{section: _resolve_parts(section, entries) for section, entries in parts.items() if entries},
         "run": run.model_dump(mode="json"),
     }
-    return Config(source, data, split, systems, metrics, parts, run, resolved)
+    return ScoringConfig(source, metrics, parts, run, resolved)
 
 
 def _entry(label: str, default: str, options: Any, where: str) -> Entry:

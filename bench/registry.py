@@ -14,6 +14,7 @@ import difflib
 import hashlib
 import importlib.util
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -119,6 +120,11 @@ def _from_file(kind: Kind, spec: str, path: Path, attribute: str) -> Found:
         classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name]
         raise BenchError(miss(f"{kind} in {path}", attribute, classes))
     return Found(kind, spec, attribute, getattr(module, attribute), source=f"{path.name} sha256:{digest}")
+
+
+def as_label(name: str) -> str:
+    """Return a name as a label: letters, digits and . _ + - (it names a folder)."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "unnamed"
 
 
 def help_line(plugin: Any) -> str:

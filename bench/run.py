@@ -174,7 +174,7 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
             one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
             outcomes.append(one.run(allow_failed=allow_failed))
     if strict:
-        _refuse_null(outcomes)
+        refuse_null(outcomes)
     return outcomes
 
 
@@ -185,7 +185,8 @@ def _refuse_missing(config: Config, context: RunContext) -> None:
             raise BenchError(f"--strict: metric {entry.label!r} cannot run: {metric.reason}\n  {metric.remedy}")
 
 
-def _refuse_null(outcomes: Sequence[Outcome]) -> None:
+def refuse_null(outcomes: Sequence[Outcome]) -> None:
+    """Raise BenchError for the first score without a value (``--strict``)."""
     for outcome in outcomes:
         for key, score in outcome.summary["scores"].items():
             if score["value"] is None:
@@ -237,7 +238,7 @@ class OneRun:
         }
         if file.exists():
             before = store.read_json(file)
-            if changed := _changes({k: before.get(k) for k in same}, same):
+            if changed := differences({k: before.get(k) for k in same}, same):
                 raise BenchError(
                     f"{self.folder}: holds another run; these differ: {'; '.join(changed[:SHOWN])}. "
                     "Choose another --out, or delete the folder."
@@ -254,7 +255,7 @@ class OneRun:
         store.write_json(file, {**same, **recorded})
 
     def _warn_versions(self, before: Mapping[str, str]) -> None:
-        if changed := _changes(before, machine.versions()):
+        if changed := differences(before, machine.versions()):
             self.context.console.print(
                 f"{self.folder}: continued with other package versions: {'; '.join(changed)}", markup=False
             )
@@ -306,9 +307,7 @@ class OneRun:
         store.write_text(self.folder / "problems.jsonl", "".join(store.json_line(line) for line in problems))
         store.write_json(self.folder / "facts.json", dict(system.facts()))
 
-    def _generate(
-        self, system: System, todo: Sequence[Case], reports: dict[str, Report], out: store.Appender
-    ) -> None:
+    def _generate(self, system: System, todo: Sequence[Case], reports: dict[str, Report], out: store.Appender) -> None:
         waiting = {case.id for case in todo}
         with self.context.progress(self.entry.label, len(self.split.cases), "reports") as bar:
             bar.advance(len(self.split.cases) - len(todo))
@@ -395,13 +394,13 @@ def _timed(reports: Iterable[Report]) -> Iterable[Report]:
         last = time.perf_counter()
 
 
-def _changes(before: Any, after: Any, path: str = "") -> list[str]:
+def differences(before: Any, after: Any, path: str = "") -> list[str]:
     """Return "key: before -> after" for each leaf that differs."""
     if isinstance(before, Mapping) and isinstance(after, Mapping):
         keys = sorted({*before, *after})
         return [
             line
             for key in keys
-            for line in _changes(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+            for line in differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
         ]
     return [] if before == after else [f"{path}: {before!r} -> {after!r}"]

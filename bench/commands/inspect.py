@@ -46,7 +46,12 @@ def _row(kind: registry.Kind, name: str) -> dict[str, str]:
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--case", "case_id", help="Show one case: images, reference, report, evidence.")
-@click.option("--columns", type=click.Choice(["default", "full"]), default="default", help="full: also RadFact precision and recall.")  # noqa: E501
+@click.option(
+    "--columns",
+    type=click.Choice(["default", "full"]),
+    default="default",
+    help="full: also RadFact precision and recall.",
+)
 def show(run: Path, case_id: str | None, columns: str) -> None:
     """Show the scores of the runs at or below a folder, or one case of a run."""
     from rich.console import Console

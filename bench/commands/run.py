@@ -19,10 +19,20 @@ def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose a configuration; `choices` turns them into one."""
     options = [
         path_option("--config", "-c", help="Configuration file. Default: ./bench.yaml, else the embedded demo."),
-        click.option("--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one key of the configuration, e.g. run.bootstrap=0. May be repeated."),  # noqa: E501
+        click.option(
+            "--set",
+            "assignments",
+            multiple=True,
+            metavar="KEY=VALUE",
+            help="Set one key of the configuration, e.g. run.bootstrap=0. May be repeated.",
+        ),
         click.option("--dataset", help="Dataset by name (bench list datasets)."),
         click.option("--split", help="Split to report on. Default: test."),
-        click.option("--seed", type=click.IntRange(min=0), help="Seed of systems, of the draw of --limit, of resampling. Default: 0."),  # noqa: E501
+        click.option(
+            "--seed",
+            type=click.IntRange(min=0),
+            help="Seed of systems, of the draw of --limit, of resampling. Default: 0.",
+        ),
         click.option("--limit", type=click.IntRange(min=1), help="Report on N cases only, drawn with the seed."),
     ]
     for option in reversed(options):
@@ -46,14 +56,28 @@ def choices(
 
 
 @click.command()
-@click.option("--system", "systems", metavar="NAME[,NAME…]", help="Systems to run, by label or name; also ./file.py:Class. Default: all of the configuration.")  # noqa: E501
-@click.option("--metrics", metavar="all|nlg|clinical|every|NAME,…", help="Default: those of the configuration, else all (Table 1's).")  # noqa: E501
+@click.option(
+    "--system",
+    "systems",
+    metavar="NAME[,NAME…]",
+    help="Systems to run, by label or name; also ./file.py:Class. Default: all of the configuration.",
+)
+@click.option(
+    "--metrics",
+    metavar="all|nlg|clinical|every|NAME,…",
+    help="Default: those of the configuration, else all (Table 1's).",
+)
 @config_options
 @path_option("--out", "-o", help="Folder of the runs. Default: runs/<dataset>-<split>-<hash of the configuration>.")
 @click.option("--strict", is_flag=True, help="A metric without a value is an error.")
 @click.option("--allow-failed", is_flag=True, help="Score cases without a report as empty reports, counted and shown.")
 @click.option("--dry-run", is_flag=True, help="Resolve everything and print counts, disk and hours; run nothing.")
-@click.option("--columns", type=click.Choice(["default", "full"]), default="default", help="full: also RadFact precision and recall.")  # noqa: E501
+@click.option(
+    "--columns",
+    type=click.Choice(["default", "full"]),
+    default="default",
+    help="full: also RadFact precision and recall.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the summaries as JSON on standard output.")
 def run(
     config: Path | None,

@@ -1,0 +1,103 @@
+"""Scoring predictions that exist already; the result is a run folder like any other."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import cachedir, machine, registry, scoring, store
+from bench.config import ScoringConfig, digest
+from bench.context import RunContext
+from bench.contracts import Report
+from bench.errors import BenchError
+from bench.predictions import PairsTable
+from bench.run import Outcome, differences, finish, refuse_null
+
+
+def score(
+    table: PairsTable,
+    config: ScoringConfig,
+    *,
+    out: Path | None,
+    label: str,
+    strict: bool,
+    console: Console,
+) -> Outcome:
+    """Score all pairs with the configured metrics and write a run folder (`out`, or one named by content)."""
+    label = registry.as_label(label)
+    identity = _identity(table, config, label)
+    folder = out or Path("runs") / f"score-{label}-{digest(identity)}"
+    with store.locked(folder):
+        context = RunContext(
+            workdir=folder / "work",
+            cache_root=cachedir.cache_root(),
+            device=machine.resolve_device(config.run.device),
+            seed=config.run.seed,
+            parts=config.parts,
+            console=console,
+        )
+        _open(folder, identity, context.device)
+        _write_pairs(table, folder)
+        scores: dict[str, Any] = {}
+        for entry in config.metrics:
+            scores.update(scoring.run_metric(entry, table.pairs, folder, context, config.run))
+        summary = {
+            **{key: identity[key] for key in ("label", "system", "fingerprint", "dataset", "split", "n_cases")},
+            "n_groups": len({pair.group for pair in table.pairs}),
+            "n_reports_failed": 0,
+            "n_missing_as_empty": table.n_missing,
+            "stand_ins": list(context.stand_ins),
+            "run": config.run.model_dump(mode="json"),
+            "scores": scores,
+        }
+        finish(folder, summary)
+    outcome = Outcome(folder, summary)
+    if strict:
+        refuse_null([outcome])
+    return outcome
+
+
+def _identity(table: PairsTable, config: ScoringConfig, label: str) -> dict[str, Any]:
+    texts = [[pair.id, pair.group, pair.candidate, pair.reference] for pair in table.pairs]
+    references = digest([[pair.id, pair.reference] for pair in table.pairs])
+    return {
+        "label": label,
+        "system": "predictions",
+        "fingerprint": digest(texts),
+        "config": dict(config.resolved),
+        "dataset": f"file:{references}",
+        "split": "all",
+        "n_cases": len(table.pairs),
+    }
+
+
+def _open(folder: Path, identity: dict[str, Any], device: str) -> None:
+    file = folder / "run.json"
+    if file.exists():
+        before = store.read_json(file)
+        if changed := differences({key: before.get(key) for key in identity}, identity):
+            raise BenchError(
+                f"{folder}: holds another run; these differ: {'; '.join(changed[:5])}. "
+                "Choose another --out, or delete the folder."
+            )
+        return
+    recorded = {
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "versions": machine.versions(),
+        "machine": machine.describe(device),
+    }
+    store.write_json(file, {**identity, **recorded})
+
+
+def _write_pairs(table: PairsTable, folder: Path) -> None:
+    cases = [
+        {"id": pair.id, "group": pair.group, "images": [], "indication": None, "reference": pair.reference}
+        for pair in table.pairs
+    ]
+    reports = [asdict(Report(pair.id, pair.candidate)) for pair in table.pairs]
+    store.write_text(folder / "cases.jsonl", "".join(map(store.json_line, cases)))
+    store.write_text(folder / "reports.jsonl", "".join(map(store.json_line, reports)))

@@ -1,0 +1,1 @@
+"""The metrics: plugins that score pairs of report and reference. See `bench.contracts.Metric`."""

@@ -166,11 +166,11 @@ def _raw_sections(text: str) -> list[Section]:
     if header is None:
         return [Section("full report", text, 0)]
     sections = [Section("preamble", text[: header.start(1)], 0)]
-    while header:
+    while header is not None:
         start = header.end()
         # On from the next end of line: a title over an empty line, then a header right below it, is no section.
         following = _HEADER.search(text, max(text.find("\n", start), start))
-        end = following.start() if following else len(text)
+        end = len(text) if following is None else following.start()
         sections.append(Section(canonical_name(header[1]), text[start:end], start))
         header = following
     return sections

@@ -6,9 +6,9 @@ v = -1 the lung apex, v = +1 the costophrenic angle of an average chest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -19,20 +19,28 @@ if TYPE_CHECKING:
 
 Pixels = NDArray[np.float32]
 Points = NDArray[np.float64]
+Line = tuple[Points, float, float]
+"""Points [n, 2], width in chest units, brightness 0..1."""
+
+
+@lru_cache(maxsize=8)
+def _basis(per: int) -> Points:
+    """Return the weights [per, 4] of four neighbouring control points along a Catmull-Rom span."""
+    t = np.linspace(0, 1, per, endpoint=False)[:, None]
+    return 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
 
 
 def smooth(points: Sequence[tuple[float, float]] | Points, closed: bool = True, per: int = 6) -> Points:
-    """Return a Catmull-Rom curve through control points [n, 2] with `per` samples a span."""
+    """Return Catmull-Rom curves through control points [..., n, 2], `per` samples a span."""
     p = np.asarray(points, float)
     if closed:
-        p = np.concatenate([p[-1:], p, p[:2]])
+        p = np.concatenate([p[..., -1:, :], p, p[..., :2, :]], axis=-2)
     else:
-        p = np.concatenate([2 * p[:1] - p[1:2], p, 2 * p[-1:] - p[-2:-1]])
-    t = np.linspace(0, 1, per, endpoint=False)[:, None]
-    basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
-    spans = np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]], axis=1)
-    curve = np.einsum("tk,nkd->ntd", basis, spans).reshape(-1, 2)
-    return curve if closed else np.concatenate([curve, p[-2:-1]])
+        first, last = 2 * p[..., :1, :] - p[..., 1:2, :], 2 * p[..., -1:, :] - p[..., -2:-1, :]
+        p = np.concatenate([first, p, last], axis=-2)
+    spans = np.stack([p[..., :-3, :], p[..., 1:-2, :], p[..., 2:-1, :], p[..., 3:, :]], axis=-2)
+    curve = (_basis(per) @ spans).reshape(*p.shape[:-2], -1, 2)
+    return curve if closed else np.concatenate([curve, p[..., -2:-1, :]], axis=-2)
 
 
 def ellipse(u: float, v: float, ru: float, rv: float, tilt: float = 0.0, n: int = 24) -> Points:
@@ -40,6 +48,11 @@ def ellipse(u: float, v: float, ru: float, rv: float, tilt: float = 0.0, n: int 
     a = np.linspace(0, 2 * np.pi, n, endpoint=False)
     x, y = ru * np.cos(a), rv * np.sin(a)
     return np.stack([u + x * np.cos(tilt) - y * np.sin(tilt), v + x * np.sin(tilt) + y * np.cos(tilt)], axis=1)
+
+
+def mirror(points: Points, sign: int) -> Points:
+    """Return points [..., 2] as they are (sign 1) or on the other side of the midline (sign -1)."""
+    return points * (sign, 1.0)
 
 
 @dataclass(frozen=True)
@@ -57,9 +70,16 @@ class Canvas:
 
     def pixels(self, points: Points) -> list[tuple[float, float]]:
         """Return points [n, 2] as pixel positions."""
-        c, s = np.cos(self.angle), np.sin(self.angle)
-        xy = np.asarray(points) @ np.array([[c, s], [-s, c]]) * self.scale + self.center
+        c, s = np.cos(self.angle) * self.scale, np.sin(self.angle) * self.scale
+        xy = points @ np.array([[c, s], [-s, c]]) + self.center
         return [(x, y) for x, y in xy.tolist()]
+
+    def _all_pixels(self, shapes: Sequence[Points]) -> Iterator[list[tuple[float, float]]]:
+        """Yield the pixel positions of each of several shapes, transformed at one go."""
+        flat, at = self.pixels(np.concatenate(shapes)), 0
+        for shape in shapes:
+            yield flat[at : at + len(shape)]
+            at += len(shape)
 
     @cached_property
     def u(self) -> Pixels:
@@ -90,34 +110,62 @@ class Canvas:
 
         sheet = self.blank()
         pen = ImageDraw.Draw(sheet)
-        for outline in outlines:
-            pen.polygon(self.pixels(outline), fill=255)
+        for outline in self._all_pixels(outlines) if outlines else ():
+            pen.polygon(outline, fill=255)
         return soften(sheet, blur)
 
-    def strokes(self, lines: Iterable[tuple[Points, float, float]], blur: float = 0.6) -> Pixels:
-        """Return float32 [height, width] of lines (points, width in pixels, brightness 0..1); the last drawn wins."""
+    def strokes(self, lines: Iterable[Line], blur: float = 0.6, tubes: Sequence[Line] = ()) -> Pixels:
+        """Return float32 [height, width] of tubes, then lines over them, softened by `blur` pixels.
+
+        A tube is a band along the points with brighter rims, as bones look; widths are in chest units.
+        """
         from PIL import ImageDraw
 
         sheet = self.blank()
         pen = ImageDraw.Draw(sheet)
-        for points, width, value in lines:
-            pen.line(self.pixels(points), fill=int(255 * value), width=max(1, round(width)), joint="curve")
+        bands = [(_outline(points, width), value) for points, width, value in tubes]
+        for (_, value), outline in zip(bands, self._all_pixels([b for b, _ in bands]) if bands else (), strict=True):
+            pen.polygon(outline, fill=int(160 * value), outline=int(255 * value))
+        drawn = list(lines)
+        for (_, width, value), path in zip(
+            drawn, self._all_pixels([points for points, _, _ in drawn]) if drawn else (), strict=True
+        ):
+            thick = max(1, round(width * self.scale))
+            joint = "curve" if thick > 2 and len(path) > 2 else None
+            pen.line(path, fill=int(255 * value), width=thick, joint=joint)
         return soften(sheet, blur)
+
+
+def _outline(points: Points, width: float) -> Points:
+    """Return the outline of a band of some width about a curve [n, 2]."""
+    along = np.empty_like(points)
+    along[1:-1] = points[2:] - points[:-2]
+    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
+    normal = along[:, ::-1] * (-1, 1) / np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
+    return np.concatenate([points + normal * (width / 2), (points - normal * (width / 2))[::-1]])
 
 
 _COARSE = 4
 
 
 def soften(sheet: PILImage, blur: float) -> Pixels:
-    """Return an 8-bit sheet as float32 in 0..1, blurred by `blur` pixels; wide blurs are made at a quarter size."""
+    """Return an 8-bit sheet as float32 in 0..1, blurred by `blur` pixels; wide blurs are made on a smaller sheet."""
     from PIL import Image, ImageFilter
 
-    if blur >= 2 * _COARSE:
-        small = sheet.reduce(_COARSE).filter(ImageFilter.GaussianBlur(blur / _COARSE))
-        sheet = small.resize(sheet.size, Image.Resampling.BICUBIC)
+    if blur >= 2:
+        shrink = _COARSE if blur >= 2 * _COARSE else 2
+        small = sheet.reduce(shrink).filter(ImageFilter.GaussianBlur(blur / shrink))
+        sheet = small.resize(sheet.size, Image.Resampling.BILINEAR)
     elif blur:
         sheet = sheet.filter(ImageFilter.GaussianBlur(blur))
-    return np.asarray(sheet, np.float32) / 255
+    return np.asarray(sheet, np.float32) * np.float32(1 / 255)
+
+
+def soften_mask(mask: Pixels, blur: float) -> Pixels:
+    """Blur a mask 0..1 by `blur` pixels."""
+    from PIL import Image
+
+    return soften(Image.fromarray((mask * 255).astype(np.uint8)), blur)
 
 
 def clouds(width: int, height: int, cell: float, rng: np.random.Generator) -> Pixels:
@@ -126,4 +174,4 @@ def clouds(width: int, height: int, cell: float, rng: np.random.Generator) -> Pi
 
     shape = (int(height / cell) + 3, int(width / cell) + 3)
     coarse = Image.fromarray(rng.standard_normal(shape, dtype=np.float32))
-    return np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.float32)
+    return np.asarray(coarse.resize((width, height), Image.Resampling.BILINEAR), np.float32)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from bench.datasets.demo.canvas import Canvas, Points, smooth
+from bench.datasets.demo.canvas import Canvas, Points, mirror, smooth
 from bench.datasets.demo.findings import Finding
 
 
@@ -136,7 +136,7 @@ def lung(chest: Chest, sign: int) -> Points:
     ]
     inner = [(-0.08, 0.3), (-0.1, -0.3), (-0.13, top + 0.25)]
     outline = smooth(outer + low + inner)
-    return outline * (-sign, 1.0)
+    return mirror(outline, -sign)
 
 
 def heart(chest: Chest) -> Points:
@@ -148,7 +148,8 @@ def heart(chest: Chest) -> Points:
     base = dome + 0.12
     rise = 0.42 * (width - 0.85)
     points = [
-        (-0.15, -0.12),
+        (-0.13, -0.36),
+        (-0.2, -0.12),
         (right * 0.82, 0.16 - rise * 0.3),
         (right, 0.42 - rise * 0.2),
         (right * 0.8, min(dome, base - 0.1)),
@@ -157,8 +158,9 @@ def heart(chest: Chest) -> Points:
         (left, base - 0.2),
         (left * 0.9, 0.38 - rise * 0.55),
         (left * 0.58, 0.1 - rise * 0.5),
-        (0.27, -0.06),
-        (0.12, -0.16),
+        (0.29, -0.04),
+        (0.21, -0.2),
+        (0.08, -0.36),
     ]
     return smooth(points) + (chest.heart_shift, 0.0)
 
@@ -203,22 +205,20 @@ class Pose:
     gain: float
     offset: float
     noise: float
-    blur: float
 
 
 def draw_pose(rng: np.random.Generator, view: str, size: int) -> Pose:
     """Draw position and exposure; bedside (AP) images are wider, more tilted and noisier."""
     bedside = view == "AP"
     width, height = (size, round(size * 0.86)) if bedside else (round(size * 0.88), size)
-    scale = min(width / 2.75, height / 2.6) * rng.uniform(0.93, 1.06)
+    scale = min(width / 2.5, height / (2.5 if bedside else 2.4)) * rng.uniform(0.93, 1.06)
     tilt = rng.normal(0, 0.035 if bedside else 0.015)
     shift = rng.normal(0, 0.03 if bedside else 0.015, 2) * size
-    center = (width / 2 + shift[0], height * 0.505 + shift[1])
+    center = (width / 2 + shift[0], height * (0.54 if bedside else 0.51) + shift[1])
     return Pose(
         canvas=Canvas(width, height, scale, center, tilt),
         view=view,
         gain=rng.uniform(0.88, 1.12),
         offset=rng.normal(0, 0.03),
         noise=rng.uniform(0.008, 0.016) * (1.5 if bedside else 1.0),
-        blur=rng.uniform(0.5, 0.8) + (0.2 if bedside else 0.0),
     )

@@ -121,7 +121,9 @@ class Planner:
         rng = stream(self.seed, PHASES.index(phase), patient)
         subject = FIRST_SUBJECT + len({study.subject for study in self.studies})
         split = "validate" if phase == "train" and patient % 13 == 5 else phase
-        when = datetime(2110, 1, 1) + timedelta(minutes=int(rng.integers(80 * 365 * 1440)), seconds=int(rng.integers(60)))
+        when = datetime(2110, 1, 1) + timedelta(
+            minutes=int(rng.integers(80 * 365 * 1440)), seconds=int(rng.integers(60))
+        )
         female, age = bool(rng.random() < 0.48), int(rng.integers(22, 90))
         findings, earlier = draw_findings(self._names(phase, rng), rng), None
         for number in range(int(rng.choice([1, 2, 3, 4], p=[0.55, 0.25, 0.14, 0.06]))):

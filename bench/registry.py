@@ -95,8 +95,8 @@ def find(kind: Kind, spec: str) -> Found:
 def _import(point: EntryPoint, kind: Kind) -> Any:
     try:
         return point.load()
-    except (ImportError, AttributeError) as err:
-        raise BenchError(f"The {kind} {point.name!r} of {_origin(point)} cannot be imported: {err}") from err
+    except Exception as err:
+        raise BenchError(f"The {kind} {point.name!r} of {_origin(point)} cannot be imported: {type(err).__name__}: {err}") from err
 
 
 def _from_file(kind: Kind, spec: str, path: Path, attribute: str) -> Found:
@@ -108,7 +108,8 @@ def _from_file(kind: Kind, spec: str, path: Path, attribute: str) -> Found:
     module = sys.modules.get(module_name)
     if module is None:
         origin = importlib.util.spec_from_file_location(module_name, path)
-        assert origin is not None and origin.loader is not None
+        assert origin is not None
+        assert origin.loader is not None
         module = importlib.util.module_from_spec(origin)
         sys.modules[module_name] = module
         try:

@@ -38,8 +38,8 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
         rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
     for entry in config.metrics:
         metric, _ = scoring.build(entry, context)
-        missing = isinstance(metric, scoring.Missing)
-        rows.append(("metric", entry.label, f"– {metric.reason}" if missing else metric.signature()))
+        what = f"– {metric.reason}" if isinstance(metric, scoring.Missing) else metric.signature()
+        rows.append(("metric", entry.label, what))
     rows.append(("disk", "", _disk(out)))
     _print(console, rows)
 
@@ -100,20 +100,20 @@ def _rate(encoder: Encoder, sample: Sequence[Path]) -> float:
 def _teraflops(device: str) -> float:
     """Return the measured rate of a float32 matrix product on the device, in TFLOP/s."""
     n = 1024
-    product: Any
-    if device == "cpu":
-        a = np.ones((n, n), np.float32)
-        product = lambda: float((a @ a)[0, 0])  # noqa: E731
-    else:
-        import torch
-
-        b = torch.ones((n, n), device=device)
-        product = lambda: float((b @ b)[0, 0])  # noqa: E731
-    product()
+    a = _ones(n, device)
+    float((a @ a)[0, 0])
     start = time.perf_counter()
     for _ in range(4):
-        product()
+        float((a @ a)[0, 0])  # reading an element waits for the device
     return 4 * 2 * n**3 / (time.perf_counter() - start) / 1e12
+
+
+def _ones(n: int, device: str) -> Any:
+    if device == "cpu":
+        return np.ones((n, n), np.float32)
+    import torch
+
+    return torch.ones((n, n), device=device)
 
 
 def _duration(seconds: float) -> str:

@@ -96,7 +96,9 @@ def _import(point: EntryPoint, kind: Kind) -> Any:
     try:
         return point.load()
     except Exception as err:
-        raise BenchError(f"The {kind} {point.name!r} of {_origin(point)} cannot be imported: {type(err).__name__}: {err}") from err
+        raise BenchError(
+            f"The {kind} {point.name!r} of {_origin(point)} cannot be imported: {type(err).__name__}: {err}"
+        ) from err
 
 
 def _from_file(kind: Kind, spec: str, path: Path, attribute: str) -> Found:

@@ -117,7 +117,7 @@ class MimicCXR:
     def problems(self) -> Sequence[Problem]:
         """Return what was left out of the splits asked for so far."""
         asked = {value for split in self._read for value in self._values_of(split)}
-        of_tables = [problem for value, problem in self.tables.problems if value in asked] if asked else []
+        of_tables = [p for value, p in self.tables.problems if not value or value in asked] if asked else []
         strangers = self._unknown_exclusions if asked else []
         return [*of_tables, *strangers, *(p for split in self._read.values() for p in split.problems)]
 

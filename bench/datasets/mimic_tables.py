@@ -71,7 +71,7 @@ class Tables:
 
     patients: dict[str, tuple[Study, ...]]
     problems: tuple[tuple[str, Problem], ...]
-    """Each with the split it belongs to."""
+    """Each with the split it belongs to, "" where that is not known."""
     digest: str
     """Identity of the tables' contents, compressed or not."""
 
@@ -182,6 +182,9 @@ def _join(
     for dicom in both.loc[both["_merge"] == "right_only", "dicom_id"]:
         note("split", dicom, "named by the metadata table, but without a split")
     both = both[both["_merge"] == "both"]
+    for dicom in both.loc[both["split"] == "", "dicom_id"]:
+        note("split", dicom, "no split given")
+    both = both[both["split"] != ""]
     differs = (both["study_id"] != both["study_id_meta"]) | (both["subject_id"] != both["subject_id_meta"])
     for dicom in both.loc[differs, "dicom_id"]:
         note("split", dicom, "study_id or subject_id differ between the split and the metadata table")

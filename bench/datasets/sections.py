@@ -3,7 +3,7 @@
 The rules and tables (header form, names, spellings, studies with hand-made exceptions) are those of the corpus's
 authors: MIT-LCP/mimic-cxr, ``txt/section_parser.py`` and ``txt/create_section_files.py``. In short:
 
-- A header stands on a line of its own beginning, after exactly one blank: capitals, blanks and ``()/,-`` up to a colon
+- A header begins an indented line (one blank or more): capitals, blanks and ``()/,-`` up to a colon
   that a blank or the end of line follows. The search for the next one goes on at the following end of line.
 - Names are normalised by a table of variants and typing errors, then by the main names they contain, then by words
   that title a description of the images ("CHEST, PA AND LATERAL").

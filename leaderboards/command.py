@@ -1,0 +1,114 @@
+"""``bench leaderboard``: the paper's tables with the rows of finished runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from leaderboards.model import Table
+
+DEFAULT_RUNS = Path("runs")
+SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": "html"}
+
+
+@click.command()
+@click.argument("name", required=False)
+@click.option(
+    "--runs",
+    "runs_dir",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="Folder with finished runs, at any depth. Default: runs.",
+)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["md", "csv", "tex", "html"]),
+    help="Default: by the suffix of --out; else a drawn table on a terminal, md elsewhere.",
+)
+@click.option(
+    "--columns",
+    type=click.Choice(["default", "full"]),
+    default="default",
+    help="full: also RadFact precision and recall, and variants of metrics.",
+)
+@click.option("--out", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead.")
+def leaderboard(name: str | None, runs_dir: Path | None, fmt: str | None, columns: str, out: Path | None) -> None:
+    """Show a table of the SAE-Rad paper, with the rows of your runs beside the published ones.
+
+    NAME is table1 … table5; without it the known tables are listed.
+    """
+    if name is None:
+        _list()
+        return
+    table = _build(name, runs_dir, columns)
+    if out is not None:
+        _write(table, fmt, out)
+    elif fmt is None and click.get_text_stream("stdout").isatty():
+        _draw(table)
+    else:
+        _print(table, fmt or "md")
+
+
+def _list() -> None:
+    from leaderboards.tables import names
+
+    for name, title in names().items():
+        click.echo(f"{name}  {title}")
+
+
+def _build(name: str, runs_dir: Path | None, columns: str) -> Table:
+    """Build the table; only a folder that was asked for has to exist."""
+    from dataclasses import replace
+    from typing import cast
+
+    from leaderboards.tables import Columns, build
+
+    folder = runs_dir or (DEFAULT_RUNS if DEFAULT_RUNS.is_dir() else None)
+    table = build(name, folder, cast(Columns, columns))
+    if folder is None:
+        note = f"There is no folder {DEFAULT_RUNS} here: only published rows are shown. --runs DIR names another."
+        table = replace(table, notes=(*table.notes, note))
+    return table
+
+
+def _write(table: Table, fmt: str | None, out: Path) -> None:
+    from bench.errors import BenchError
+    from bench.store import write_text
+    from leaderboards.renderers import render
+
+    if not out.parent.is_dir():
+        raise BenchError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise BenchError(f"--out {out}: is a folder; name a file")
+    fmt = fmt or SUFFIXES.get(out.suffix.lower())
+    if fmt is None:
+        raise BenchError(f"--out {out}: the suffix tells no format; add --format md, csv, tex or html")
+    write_text(out, render(table, fmt))
+    click.echo(f"{table.name} written to {out}", err=True)
+    _tell_notes(table, fmt)
+
+
+def _print(table: Table, fmt: str) -> None:
+    from leaderboards.renderers import render
+
+    click.echo(render(table, fmt), nl=False)
+    _tell_notes(table, fmt)
+
+
+def _tell_notes(table: Table, fmt: str) -> None:
+    """Tell on standard error what CSV has no place for."""
+    if fmt == "csv":
+        for note in table.notes:
+            click.echo(f"- {note}", err=True)
+
+
+def _draw(table: Table) -> None:
+    from rich.console import Console
+
+    from leaderboards.renderers.terminal import drawn
+
+    Console().print(drawn(table))

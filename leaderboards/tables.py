@@ -1,0 +1,205 @@
+"""Builds a leaderboard: published rows from data files, measured ones from run folders, the best of each group bold."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
+from decimal import Decimal
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Literal
+
+import yaml
+from pydantic import ValidationError
+
+from bench.errors import BenchError
+from bench.registry import miss
+from leaderboards import notes, numbers
+from leaderboards.model import ABSENT, Cell, ColumnSpec, Definition, Group, Row, RowSpec, Table
+from leaderboards.runs import Run, Score, find
+
+Columns = Literal["default", "full"]
+
+# ------------------------------------------------------------------ definitions
+
+
+@cache
+def names() -> Mapping[str, str]:
+    """Return name → title of the known leaderboards, by name."""
+    stems = sorted(file.name.removesuffix(".yaml") for file in _data().iterdir() if file.name.endswith(".yaml"))
+    return {name: definition(name).title for name in stems}
+
+
+@cache
+def definition(name: str) -> Definition:
+    """Return the definition of a leaderboard. Raises BenchError, with the near misses, where there is none."""
+    file = _data() / f"{name}.yaml"
+    if not name.replace("-", "").isalnum() or not file.is_file():
+        raise BenchError(miss("leaderboard", name, names()))
+    try:
+        return Definition.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (yaml.YAMLError, ValidationError) as err:
+        raise BenchError(f"{file}: {err}") from err
+
+
+def _data() -> Traversable:
+    return files("leaderboards") / "data"
+
+
+# ------------------------------------------------------------------ building
+
+
+def build(name: str, runs_dir: Path | None = None, columns: Columns = "default", *, published: bool = True) -> Table:
+    """Return leaderboard `name` with the runs at or below `runs_dir` (None: none); `published` rows can be left out.
+
+    Raises BenchError where there is no such leaderboard or folder. A run that cannot be read is named in the notes.
+    """
+    defined = definition(name)
+    found, skipped = find(runs_dir) if runs_dir is not None else ([], [])
+    chosen, others = _choose(defined, found)
+    shown = _columns(defined, chosen, full=columns == "full")
+    said = [Group(g.heading, tuple(_published(r, shown) for r in g.rows)) for g in defined.groups if published]
+    measured = _measured_groups(chosen, shown)
+    groups = tuple(mark_best(group, shown) if defined.bold else group for group in (*said, *measured))
+    lines = notes.compose(defined, shown, groups, chosen, notes.Unused(runs_dir, others, skipped))
+    return Table(defined.name, defined.title, shown, groups, tuple(lines))
+
+
+def _choose(defined: Definition, found: Sequence[Run]) -> tuple[list[Run], list[Run]]:
+    """Return the runs that have something to say in this leaderboard, each with a label of its own, and the others."""
+    wanted = [run for run in found if _belongs(defined, run)]
+    labels = Counter(run.label for run in wanted)
+    named = [r if labels[r.label] == 1 else replace(r, label=f"{r.label} ({r.folder})") for r in wanted]
+    return sorted(named, key=lambda run: (run.label, run.folder)), [run for run in found if run not in wanted]
+
+
+def _belongs(defined: Definition, run: Run) -> bool:
+    if defined.runs.systems and run.summary.system not in defined.runs.systems:
+        return False
+    keys = {column.score for column in defined.columns} - {""}
+    bases = {key.rpartition("/")[2] for key in run.summary.scores}
+    if defined.runs.extra_scores == "all" or keys & bases:
+        return True
+    return any(column.fact in run.facts for column in defined.columns if column.fact)
+
+
+def _columns(defined: Definition, chosen: Sequence[Run], *, full: bool) -> tuple[ColumnSpec, ...]:
+    if not full:
+        return tuple(column for column in defined.columns if not column.full)
+    return (*defined.columns, *_extra_columns(defined, chosen))
+
+
+def _extra_columns(defined: Definition, chosen: Sequence[Run]) -> list[ColumnSpec]:
+    """Return columns for what runs measured besides: variants ("x/Ma-14") and, where wanted, scores of any name."""
+    known = {column.score: column for column in defined.columns if column.score}
+    scores: dict[str, Score] = {}
+    for run in chosen:
+        for key, score in run.summary.scores.items():
+            scores.setdefault(key, score)
+    extra = []
+    for key in sorted(scores.keys() - known.keys()):
+        base = known.get(key.rpartition("/")[2])
+        wanted = defined.runs.extra_scores == "all" or (base is not None and defined.runs.extra_scores == "variants")
+        if wanted:
+            extra.append(_extra_column(key, scores[key], base))
+    return extra
+
+
+def _extra_column(key: str, score: Score, base: ColumnSpec | None) -> ColumnSpec:
+    if base is not None:
+        return base.model_copy(update={"key": key, "heading": key, "short": "", "block": "", "score": key})
+    better = {True: "higher", False: "lower", None: None}[score.higher_is_better]
+    decimals = 1 if score.decimals is None else score.decimals
+    scale = 100.0 if score.scale is None else score.scale
+    known = {"heading": score.heading or key, "better": better, "decimals": decimals, "scale": scale}
+    return ColumnSpec.model_validate({"key": key, "score": key, "full": True, **known})
+
+
+# ------------------------------------------------------------------ rows
+
+
+def _published(row: RowSpec, columns: Sequence[ColumnSpec]) -> Row:
+    missing = Cell(ABSENT, reason="not in the source")
+    cells = (Cell(row.values[c.key]) if c.key in row.values else missing for c in columns)
+    return Row(row.label, "published", row.source, row.population, row.dataset, row.split, row.n, tuple(cells))
+
+
+def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec]) -> list[Group]:
+    """Return a group for each set of cases that runs reported on."""
+    by_cases: dict[tuple[str, str, int, int, str, str], list[Run]] = {}
+    for run in chosen:
+        by_cases.setdefault(run.cases, []).append(run)
+    ordered = [by_cases[key] for key in sorted(by_cases)]
+    headings = Counter(_heading(runs[0]) for runs in ordered)
+    groups = []
+    for runs in ordered:
+        heading = _heading(runs[0])
+        if headings[heading] > 1:
+            heading += f"; cases {'/'.join(part for part in runs[0].cases[4:] if part)[:32] or 'unidentified'}"
+        groups.append(Group(heading, tuple(_measured(run, columns) for run in runs)))
+    return groups
+
+
+def _heading(run: Run) -> str:
+    s = run.summary
+    of = f" of {s.n_groups:,} patients" if s.n_groups else ""
+    return f"Measured: {s.dataset} {s.split}, {s.n_cases:,} cases{of}"
+
+
+def _measured(run: Run, columns: Sequence[ColumnSpec]) -> Row:
+    s = run.summary
+    cells = tuple(_measured_cell(run, column) for column in columns)
+    return Row(run.label, "measured", run.folder, run.population, s.dataset, s.split, s.n_cases, cells, run.stand_ins)
+
+
+def _measured_cell(run: Run, column: ColumnSpec) -> Cell:
+    if column.score:
+        return _score_cell(run.summary.scores.get(column.score), column)
+    if not column.fact:
+        return Cell(ABSENT, reason="runs do not measure it")
+    value = run.fact(column.fact, column.option)
+    if value is None:
+        return Cell(ABSENT, reason=f"the run's facts.json has no {column.fact}")
+    return Cell(numbers.format_value(column, value), signature="; ".join((run.encoder, *run.stand_ins)))
+
+
+def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
+    if score is None:
+        return Cell(ABSENT, reason="not among the run's metrics", remedy="name its metric with bench run --metrics")
+    if score.value is None:
+        reason = score.reason or "no value, and the run does not say why"
+        return Cell(ABSENT, signature=score.signature, reason=reason, remedy=score.remedy)
+    low, high = ("" if end is None else numbers.format_value(column, end) for end in (score.ci_low, score.ci_high))
+    shown = numbers.format_value(column, score.value)
+    return Cell(shown, low, high, signature=score.signature, n_failed=score.n_failed)
+
+
+# ------------------------------------------------------------------ the best
+
+
+def mark_best(group: Group, columns: Sequence[ColumnSpec]) -> Group:
+    """Return the group with the best of each column bold.
+
+    Only cells of one signature are compared, and a cell with nothing to be compared with is not the best. Ties as
+    printed are all bold.
+    """
+    best = {(r, c) for c, column in enumerate(columns) if column.better for r in _best_rows(group, c, column)}
+    rows = (
+        replace(row, cells=tuple(replace(cell, bold=(r, c) in best) for c, cell in enumerate(row.cells)))
+        for r, row in enumerate(group.rows)
+    )
+    return replace(group, rows=tuple(rows))
+
+
+def _best_rows(group: Group, at: int, column: ColumnSpec) -> list[int]:
+    """Return the rows that are best in column `at` among those of their signature."""
+    rivals: dict[str, dict[int, Decimal]] = {}
+    for r, row in enumerate(group.rows):
+        if (number := row.cells[at].number) is not None:
+            rivals.setdefault(row.cells[at].signature, {})[r] = number
+    choose: Callable[[Iterable[Decimal]], Decimal] = max if column.better == "higher" else min
+    comparable = [by_row for by_row in rivals.values() if len(by_row) > 1]
+    return [r for by_row in comparable for r, number in by_row.items() if number == choose(by_row.values())]

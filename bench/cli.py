@@ -25,13 +25,13 @@ BUILT_IN = {
 class Commands(click.Group):
     """The harness's own commands and those that plugins bring (entry-point group ``bench.commands``)."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return all names, the harness's own first."""
         from bench import registry
 
         return [*BUILT_IN, *(name for name in registry.table("command") if name not in BUILT_IN)]
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
         """Import and return one command."""
         from bench import registry
 

@@ -1,4 +1,4 @@
-"""A run's configuration: a YAML file, the command line's choices on top, every option checked before anything starts."""
+"""A run's configuration: a YAML file, the command line's choices on top, every option checked before a start."""
 
 from __future__ import annotations
 

@@ -40,6 +40,7 @@ class RunContext:
         self._built: dict[tuple[str, str], Any] = {}
         self.problems: dict[tuple[str, str], Problem] = {}
         self.stand_ins: dict[str, None] = {}
+        self.credentialed = False
 
     @property
     def workdir(self) -> Path:
@@ -68,6 +69,7 @@ class RunContext:
             console=self.console,
         )
         other._built = self._built
+        other.credentialed = self.credentialed
         other.stand_ins = dict(self.stand_ins)
         other.problems = dict(self.problems)
         return other
@@ -100,7 +102,12 @@ class RunContext:
         return part
 
     def llm(self, spec: str) -> Any:
-        """Return the chat backend "backend/model"."""
+        """Return the chat backend "backend/model"; refused on credentialed data, whose text must not leave."""
+        if self.credentialed:
+            raise BenchError(
+                f"{spec!r}: the dataset is credentialed, and this version cannot tell whether a chat backend keeps its "
+                "text on this machine: use parts without a language model"
+            )
         return self._part("llm", spec)
 
     def annotator(self, spec: str) -> Annotator:

@@ -14,8 +14,8 @@ from rich.text import Text
 from bench import cachedir, machine, plan, scoring
 from bench import run as runner
 from bench.config import Config
-from bench.contracts import Count, Dataset
 from bench.context import RunContext
+from bench.contracts import Count, Dataset
 from bench.errors import BenchError, Unavailable
 
 OFFLINE_VARIABLES = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_HOME", "BENCH_CACHE")

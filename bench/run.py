@@ -108,6 +108,10 @@ def open_dataset(config: Config, context: RunContext) -> Dataset:
     dataset = cast(Dataset, context.build("dataset", config.dataset.use, config.dataset.options, "dataset"))
     if dataset.credentialed:
         os.umask(0o077)
+        context.credentialed = True
+        context.console.print(
+            "Credentialed data: runs and caches are private to this user and must not be shared.", markup=False
+        )
     return dataset
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +46,11 @@ def build(entry: Entry, context: RunContext) -> tuple[Metric | Missing, list[Col
     except Unavailable as err:
         return Missing(err.reason, err.remedy), columns_of(entry, found.plugin)
     return metric, columns_of(entry, metric)
+
+
+def stats_file(folder: Path, label: str) -> Path:
+    """Return the file of a run folder that holds a metric's statistics, a line a pair."""
+    return folder / "stats" / f"{label.replace('/', '__')}.jsonl"
 
 
 def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, context: RunContext) -> Stats:
@@ -97,7 +102,7 @@ def run_metric(
     if isinstance(metric, Missing):
         return _nothing(columns, metric, len(pairs))
     try:
-        stats = observe(metric, entry, pairs, folder / "stats" / f"{entry.label.replace('/', '__')}.jsonl", context)
+        stats = observe(metric, entry, pairs, stats_file(folder, entry.label), context)
         groups = [pair.group if options.cluster == "group" else pair.id for pair in pairs]
         scores = statistics.score(
             stats,
@@ -149,9 +154,3 @@ def _display(column: Column) -> dict[str, Any]:
         "decimals": column.decimals,
         "higher_is_better": column.higher_is_better,
     }
-
-
-def per_case(metric: Metric, stats: Stats, columns: Sequence[Column]) -> list[Mapping[str, float]]:
-    """Return each pair's own scores, for drill-down: `finish` of its statistics alone."""
-    values = metric.finish(stats.values)
-    return [dict(zip((c.key for c in columns), row, strict=True)) for row in values.tolist()]

@@ -6,12 +6,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from bench import store
+from bench import registry, scoring, store
+from bench.cachedir import cache_root
+from bench.config import Entry
+from bench.context import RunContext
+from bench.contracts import Column, Mark, Metric, Pair, SmallTable
 from bench.errors import BenchError
 
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
@@ -76,9 +81,9 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         if summary["n_reports_failed"]:
             lines[f"{summary['label']}: {summary['n_reports_failed']} failed reports scored as empty"] = None
         if summary.get("n_problems"):
-            lines[f"{summary['label']}: {summary['n_problems']} dataset entries left out or faulty (problems.jsonl)"] = (
-                None
-            )
+            lines[
+                f"{summary['label']}: {summary['n_problems']} dataset entries left out or faulty (problems.jsonl)"
+            ] = None
     for (reason, remedy), keys in missing.items():
         lines[f"– {', '.join(keys)}: {reason}. {remedy}."] = None
     stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))
@@ -126,25 +131,91 @@ def print_runs(console: Console, path: Path, *, full: bool) -> None:
         print_scores(console, summaries, full=full)
 
 
-def print_case(console: Console, folder: Path, case_id: str) -> None:
-    """Print one case of a run: image, indication, reference, report, evidence."""
+def print_case(console: Console, folder: Path, case_id: str, explained: str | None = None) -> None:
+    """Print one case of a run: image, indication, reference, report, evidence, and the case's own scores.
+
+    `explained` names a metric whose marks (matched words …) are drawn on reference and report.
+    """
     runs = find_runs(folder)
     if len(runs) > 1:
         names = ", ".join(str(run) for run in runs)
         raise BenchError(f"{folder}: holds several runs; choose one of {names}")
     case = _by_id(runs[0] / "cases.jsonl", case_id)
     report = _by_id(runs[0] / "reports.jsonl", case_id)
-    parts = [
-        ("case", case_id),
-        ("patient", case["group"]),
-        ("images", ", ".join(case["images"])),
-        ("indication", case["indication"] or "–"),
-        ("reference", case["reference"]),
-        ("report", report["text"] or (f"(failed: {report['error']})" if report["error"] else "(empty)")),
-    ]
+    pair = Pair(case_id, case["group"], report["text"], case["reference"])
+    metrics = _metrics(runs[0])
+    notes = _explanation(metrics, explained, pair)
+    said = Text(report["text"] or (f"(failed: {report['error']})" if report["error"] else "(empty)"))
+    true = Text(case["reference"])
+    for mark in notes:
+        if isinstance(mark, Mark):
+            (said if mark.side == "candidate" else true).stylize("bold underline", mark.start, mark.end)
+    parts = (
+        ("case", Text(case_id)),
+        ("patient", Text(case["group"])),
+        ("images", Text(", ".join(case["images"]) or "–")),
+        ("indication", Text(case["indication"] or "–")),
+        ("reference", true),
+        ("report", said),
+    )
     for name, text in parts:
         console.print(Text.assemble((f"{name}: ", "bold"), text))
     _print_evidence(console, report["evidence"])
+    _print_own_scores(console, runs[0], metrics, case_id)
+    for note in notes:
+        if isinstance(note, SmallTable):
+            console.print(_small_table(note))
+
+
+def _metrics(folder: Path) -> list[tuple[Entry, Metric, list[Column]]]:
+    """Return the metrics of a run that can be built here."""
+    options: Mapping[str, Mapping[str, Any]] = store.read_json(folder / "run.json")["config"]["metrics"]
+    context = RunContext(workdir=folder / "work", cache_root=cache_root())
+    found = []
+    for label, given in options.items():
+        entry = Entry(label, given["use"], {key: value for key, value in given.items() if key != "use"})
+        metric, columns = scoring.build(entry, context)
+        if not isinstance(metric, scoring.Missing):
+            found.append((entry, metric, columns))
+    return found
+
+
+def _explanation(
+    metrics: Sequence[tuple[Entry, Metric, list[Column]]], explained: str | None, pair: Pair
+) -> Sequence[Mark | SmallTable]:
+    if explained is None:
+        return ()
+    by_label = {entry.label: metric for entry, metric, _ in metrics}
+    if explained not in by_label:
+        raise BenchError(f"--explain: {registry.miss('metric with scores in this run', explained, by_label)}")
+    return by_label[explained].explain(pair)
+
+
+def _print_own_scores(
+    console: Console, folder: Path, metrics: Sequence[tuple[Entry, Metric, list[Column]]], case_id: str
+) -> None:
+    """Print what each metric says of this case alone: `finish` of its own statistics."""
+    cells = []
+    for entry, metric, columns in metrics:
+        line = next((x for x in store.read_lines(scoring.stats_file(folder, entry.label)) if x["id"] == case_id), None)
+        if line is None:
+            continue
+        values = metric.finish(np.array(line["values"], dtype=np.float64))
+        cells += [
+            f"{column.key} {value * column.scale:.{column.decimals}f}" if np.isfinite(value) else f"{column.key} –"
+            for column, value in zip(columns, values, strict=True)
+        ]
+    if cells:
+        console.print(Text.assemble(("this case alone: ", "bold"), " · ".join(cells)))
+
+
+def _small_table(table: SmallTable) -> Table:
+    drawn = Table(title=Text(table.title), title_justify="left", header_style="bold")
+    for heading in table.headings:
+        drawn.add_column(Text(heading))
+    for row in table.rows:
+        drawn.add_row(*(Text(cell) for cell in row))
+    return drawn
 
 
 def _by_id(file: Path, case_id: str) -> dict[str, Any]:

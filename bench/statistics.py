@@ -30,7 +30,9 @@ def check(stats: Stats, n_pairs: int, columns: Sequence[Column], who: str) -> No
     """Raise BenchError where a metric's statistics break the contract."""
     values, status = stats.values, stats.status
     if values.ndim != 2 or len(values) != n_pairs or values.dtype != np.float64:
-        raise BenchError(f"metric {who}: values must be float64 [{n_pairs}, n_stats], not {values.dtype} {values.shape}")
+        raise BenchError(
+            f"metric {who}: values must be float64 [{n_pairs}, n_stats], not {values.dtype} {values.shape}"
+        )
     if status.shape != (n_pairs, len(columns)):
         raise BenchError(f"metric {who}: status must be [{n_pairs}, {len(columns)}], not {list(status.shape)}")
     if not np.isin(status, (OK, UNDEFINED, FAILED)).all():

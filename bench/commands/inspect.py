@@ -52,13 +52,14 @@ def _row(kind: registry.Kind, name: str) -> dict[str, str]:
     default="default",
     help="full: also RadFact precision and recall.",
 )
-def show(run: Path, case_id: str | None, columns: str) -> None:
+@click.option("--explain", "explained", metavar="METRIC", help="With --case: draw a metric's marks on the texts.")
+def show(run: Path, case_id: str | None, columns: str, explained: str | None) -> None:
     """Show the scores of the runs at or below a folder, or one case of a run."""
     from rich.console import Console
 
     from bench import show as display
 
     if case_id is not None:
-        display.print_case(Console(), run, case_id)
+        display.print_case(Console(), run, case_id, explained)
     else:
         display.print_runs(Console(), run, full=columns == "full")

@@ -86,7 +86,7 @@ def draw_chest(rng: np.random.Generator, female: bool, age: int) -> Chest:
 
 
 _HEART = {"mild": 0.545, "moderate": 0.605, "severe": 0.68}
-_CURVE = {"mild": 0.09, "moderate": 0.16}
+_CURVE = {"mild": 0.12, "moderate": 0.22}
 
 
 def shaped(chest: Chest, findings: Sequence[Finding]) -> Chest:
@@ -110,7 +110,7 @@ def shaped(chest: Chest, findings: Sequence[Finding]) -> Chest:
             lift = 0.3
             chest = replace(chest, domes=(left, right - lift) if f.side == "left" else (left - lift, right))
         elif f.code == "aortic_tortuosity":
-            chest = replace(chest, tortuous=0.16, knob=chest.knob * 1.3)
+            chest = replace(chest, tortuous=0.24, knob=chest.knob * 1.35)
         elif f.code == "scoliosis":
             chest = replace(chest, curve=_CURVE[f.severity] * f.sides[0])
     return chest
@@ -170,7 +170,8 @@ def mediastinum(chest: Chest) -> Points:
     u, t = 0.15, chest.tortuous
     points = [(-u, -1.5), (-u * 1.05, -0.8), (-u * 1.15, -0.4), (-0.17, 0.1), (-0.1, 0.9), (0.14, 0.95)]
     points += [(0.17 + t * 0.9, 0.5), (0.17 + t, 0.15), (0.17 + 0.4 * t, -0.1), (0.14, -0.5), (u, -0.8), (u, -1.5)]
-    return smooth(points, per=4)
+    outline = smooth(points, per=4)
+    return outline + np.stack([0.6 * chest.spine(outline[:, 1]), np.zeros(len(outline))], axis=1)
 
 
 def torso(chest: Chest) -> Points:

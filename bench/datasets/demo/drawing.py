@@ -68,19 +68,18 @@ def _front_ribs(chest: Chest, sign: int) -> Points:
     return mirror(smooth(np.stack([edge, v[:, None] + drop], axis=2), closed=False, per=4), sign)
 
 
-def _bones(chest: Chest, pose: Pose) -> Pixels:
-    """Return brightness of ribs (anterior faint), clavicles, shoulder blades, upper arms and spine."""
+def _bones(chest: Chest, pose: Pose, lungs: Pixels) -> Pixels:
+    """Return brightness of ribs (anterior faint; all faint off the lungs), clavicles, shoulder blades, arms, spine."""
     ribs: list[Line] = []
     for sign in (-1, 1):
         ribs += [(rib, 0.062, 0.4) for rib in _front_ribs(chest, sign)]
     for sign in (-1, 1):
         ribs += [(rib, 0.06, 0.85) for rib in back_ribs(chest, sign)]
-    spine, edges = _spine(chest)
-    cage = pose.canvas.strokes(edges, 1.0, ribs)
+    bodies, edges = _spine(chest)
     girdle = [part for sign in (-1, 1) for part in _girdle(chest, pose.view, sign)]
-    rest = pose.canvas.strokes([*(line for line, tube in girdle if not tube), *spine], 1.5)
-    clavicles = pose.canvas.strokes((), 1.0, [line for line, tube in girdle if tube])
-    return cage * np.float32(0.125) + rest * np.float32(0.11) + clavicles * np.float32(0.13)
+    cage = pose.canvas.ink(tubes=[*ribs, *(clavicle for clavicle, tube in girdle if tube)], lines=edges, blur=1.0)
+    rest = pose.canvas.ink(lines=[*(line for line, tube in girdle if not tube), *bodies], blur=1.8)
+    return cage * (np.float32(0.055) + np.float32(0.075) * lungs) + rest * np.float32(0.12)
 
 
 def _girdle(chest: Chest, view: str, sign: int) -> list[tuple[Line, bool]]:
@@ -107,8 +106,8 @@ def _spine(chest: Chest) -> tuple[list[Line], list[Line]]:
         u = float(chest.spine(v))
         body = np.array([(u, v - 0.062), (u, v + 0.062)])
         bodies.append((body, 0.2, 0.75))
-        fine += [(body + (d, 0.0), 0.016, 0.5) for d in (-0.095, 0.095)]
-        fine.append((np.array([(u, v - 0.03), (u, v + 0.03)]), 0.02, 0.6))
+        fine += [(body + (d, 0.0), 0.016, 0.8) for d in (-0.095, 0.095)]
+        fine.append((np.array([(u, v - 0.03), (u, v + 0.03)]), 0.02, 1.0))
     return bodies, fine
 
 
@@ -119,17 +118,17 @@ def _vessels(chest: Chest, canvas: Canvas, rng: np.random.Generator) -> Pixels:
     """Return brightness of the lung vessels: trees that leave the hila and thin out."""
     lines: list[Line] = []
     for sign in (-1, 1):
-        hilum = np.array([0.2, 0.02 if sign < 0 else -0.05]) + rng.uniform(-0.05, 0.1, (15, 2))
-        angles = np.linspace(-1.4, 1.5, 15) + rng.normal(0, 0.12, 15)
-        paths, turns = _wander(hilum, angles, rng.uniform(0.45, 0.95, 15), rng)
+        hilum = np.array([0.2, 0.02 if sign < 0 else -0.05]) + rng.uniform(-0.05, 0.1, (14, 2))
+        angles = np.linspace(-1.4, 1.5, 14) + rng.normal(0, 0.12, 14)
+        paths, turns = _wander(hilum, angles, rng.uniform(0.45, 0.95, 14), 4, rng)
         twigs = [_twigs(paths, turns, at, rng) for at in (1, 2, 3)]
         for tree, width, value in [(paths, 0.03, 0.8), *((twig, 0.013, 0.5) for twig in twigs)]:
             lines += _tapered(mirror(tree, sign), width, value)
-    return canvas.strokes(lines, 0.9)
+    return canvas.ink(lines=lines, blur=0.9)
 
 
 def _wander(
-    start: Points, angles: Points, lengths: Points, rng: np.random.Generator, steps: int = 4
+    start: Points, angles: Points, lengths: Points, steps: int, rng: np.random.Generator
 ) -> tuple[Points, Points]:
     """Return winding paths [n, steps + 1, 2] from `start` [n, 2], and their directions [n, steps] in radians."""
     turns = angles[:, None] + np.cumsum(rng.normal(0, 0.17, (len(angles), steps)), axis=1)
@@ -139,7 +138,7 @@ def _wander(
 
 def _twigs(paths: Points, turns: Points, at: int, rng: np.random.Generator) -> Points:
     fork = rng.choice([-1.0, 1.0], len(paths)) * rng.uniform(0.35, 0.75, len(paths))
-    return _wander(paths[:, at], turns[:, at] + fork, rng.uniform(0.15, 0.42, len(paths)), rng)[0]
+    return _wander(paths[:, at], turns[:, at] + fork, rng.uniform(0.15, 0.42, len(paths)), 2, rng)[0]
 
 
 def _tapered(paths: Points, width: float, value: float) -> list[Line]:
@@ -151,8 +150,8 @@ def _tapered(paths: Points, width: float, value: float) -> list[Line]:
 def _mediastinum(chest: Chest, canvas: Canvas) -> Pixels:
     """Return 1 where heart, great vessels and aortic knob displace the lungs."""
     knob = ellipse(0.17 + chest.knob * 0.25, -0.36, chest.knob, chest.knob * 1.25)
-    core = canvas.fill(anatomy.heart(chest), blur=2.0)
-    column = canvas.fill(anatomy.mediastinum(chest), knob, blur=2.0)
+    core = canvas.ink([anatomy.heart(chest)], blur=2.0)
+    column = canvas.ink([anatomy.mediastinum(chest), knob], blur=2.0)
     displaced: Pixels = 1 - (1 - np.float32(0.97) * core) * (1 - np.float32(0.88) * column)
     return displaced
 
@@ -166,49 +165,47 @@ def _gas(chest: Chest, canvas: Canvas, rng: np.random.Generator) -> Pixels:
     for _ in range(int(rng.integers(0, 5))):
         u, v = rng.uniform(-0.6, 0.9), max(chest.domes) + rng.uniform(0.42, 0.75)
         spots.append(ellipse(u, v, rng.uniform(0.05, 0.13), rng.uniform(0.04, 0.08), rng.uniform(0, 3)))
-    return canvas.fill(*spots, blur=3.0) * np.float32(0.26) + canvas.strokes(_airways(chest), 1.6) * np.float32(0.13)
+    return canvas.ink(spots, lines=_airways(chest), blur=2.0) * np.float32(0.26)
 
 
 def _airways(chest: Chest) -> list[Line]:
     u = float(chest.spine(-0.6)) * 0.5
     return [
-        (smooth([(u, -1.7), (u, -0.8), (u - 0.01, -0.3)], closed=False), 0.105, 1.0),
-        (smooth([(u - 0.01, -0.3), (-0.12, -0.15), (-0.22, 0.0)], closed=False), 0.06, 0.8),
-        (smooth([(u - 0.01, -0.3), (0.13, -0.17), (0.26, -0.08)], closed=False), 0.055, 0.7),
+        (smooth([(u, -1.7), (u, -0.8), (u - 0.01, -0.3)], closed=False), 0.105, 0.5),
+        (smooth([(u - 0.01, -0.3), (-0.12, -0.15), (-0.22, 0.0)], closed=False), 0.06, 0.4),
+        (smooth([(u - 0.01, -0.3), (0.13, -0.17), (0.26, -0.08)], closed=False), 0.055, 0.35),
     ]
 
 
 def _tissue(chest: Chest, canvas: Canvas) -> Pixels:
     """Return attenuation of the trunk without its air: thicker in the middle and below, 0 outside the body."""
-    outline = anatomy.torso(chest)
-    trunk, bulk = canvas.fill(outline, blur=2.0), canvas.fill(outline, blur=0.24 * canvas.scale)
-    middle = np.exp(-((canvas.u / np.float32(0.5)) ** 2)) * np.float32(0.11)
-    below = np.float32(0.13) / (1 + np.exp((np.float32(0.75) - canvas.v) * 6))
-    tissue: Pixels = trunk * (bulk * np.float32(_TISSUE) + middle + below - np.float32(0.02))
+    trunk = canvas.ink([anatomy.torso(chest)], blur=2.0)
+    bulk = soften_mask(trunk, 0.24 * canvas.scale)
+    middle = np.exp(-((canvas.x / np.float32(0.5)) ** 2)) * np.float32(0.11) - np.float32(0.02)
+    below = np.float32(0.13) / (1 + np.exp((np.float32(0.75) - canvas.y) * 6))
+    tissue: Pixels = trunk * (bulk * np.float32(_TISSUE) + (middle + below))
     return tissue
 
 
 def _breasts(chest: Chest, canvas: Canvas) -> Pixels:
     shapes = [ellipse(sign * chest.breadth * 0.66, 0.5, 0.42, 0.42) for sign in (-1, 1)]
-    return canvas.fill(*shapes, blur=3.5) * np.float32(chest.breast)
+    return canvas.ink(shapes, blur=3.5) * np.float32(chest.breast)
 
 
 def _hila(chest: Chest, canvas: Canvas) -> Pixels:
     """Return the haze of the great lung vessels about the hila."""
-    right = (canvas.u + 0.27) ** 2 / 0.014 + (canvas.v - 0.04) ** 2 / 0.05
-    left = (canvas.u - 0.29) ** 2 / 0.014 + (canvas.v + 0.03) ** 2 / 0.04
-    haze: Pixels = (np.exp(-right) + np.exp(-left)) * np.float32(0.22 * chest.markings)
-    return haze
+    haze = canvas.bump(-0.27, 0.04, 0.12, 0.22) + canvas.bump(0.29, -0.03, 0.12, 0.2)
+    return haze * np.float32(0.22 * chest.markings)
 
 
 def paint(chest: Chest, pose: Pose, body_rng: np.random.Generator, film_rng: np.random.Generator) -> Scene:
     """Paint a chest without the shadows of findings."""
     canvas = pose.canvas
-    outline = canvas.fill(anatomy.lung(chest, -1), anatomy.lung(chest, 1), blur=1.3)
+    outline = canvas.ink([anatomy.lung(chest, -1), anatomy.lung(chest, 1)], blur=1.3)
     depth = soften_mask(outline, 0.13 * canvas.scale)
     air = outline * (np.float32(0.5) + np.float32(0.5) * depth) * (1 - _mediastinum(chest, canvas))
     air *= (1 - _hila(chest, canvas)) * (1 + np.float32(0.04) * clouds(canvas.width, canvas.height, 12, film_rng))
-    added = _bones(chest, pose) * np.float32(chest.bone)
+    added = _bones(chest, pose, outline) * np.float32(chest.bone)
     if chest.breast:
         added += _breasts(chest, canvas)
     markings = _vessels(chest, canvas, body_rng) * np.float32(0.19 * chest.markings)

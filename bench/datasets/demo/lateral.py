@@ -22,12 +22,12 @@ def draw_lateral(chest: Chest, findings: Sequence[Finding], size: int, rng: np.r
     width = round(size * 0.8)
     canvas = Canvas(width, size, size / 2.5 * rng.uniform(0.95, 1.05), (width / 2, size * 0.5), rng.normal(0, 0.02))
     trunk = smooth([(-0.3, -1.6), (-0.75, -0.9), (-0.95, 0.0), (-0.95, 1.6), (0.95, 1.6), (1.0, 0.0), (0.85, -0.8)])
-    image = canvas.fill(trunk, blur=4) * np.float32(0.68)
-    air = canvas.fill(_lungs(chest), blur=2.5)
-    air *= 1 - np.float32(0.6) * canvas.fill(_heart(chest), blur=4)
+    image = canvas.ink([trunk], blur=4) * np.float32(0.68)
+    air = canvas.ink([_lungs(chest)], blur=2.5)
+    air *= 1 - np.float32(0.6) * canvas.ink([_heart(chest)], blur=4)
     air *= 1 - np.float32(0.85) * _fluid(canvas, chest, findings)
     image -= air * np.float32(0.42)
-    image += canvas.strokes(_bones(chest), 1.2) * np.float32(0.13)
+    image += canvas.ink(lines=_bones(chest), blur=1.2) * np.float32(0.13)
     image += clouds(width, size, 9, rng) * np.float32(0.012)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.014)
     return Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
@@ -49,7 +49,7 @@ def _fluid(canvas: Canvas, chest: Chest, findings: Sequence[Finding]) -> np.ndar
     if not fluid:
         return np.zeros((canvas.height, canvas.width), np.float32)
     v = level[fluid[0].severity]
-    return canvas.fill(smooth([(-0.8, v + 0.25), (0.1, v + 0.1), (0.85, v - 0.12), (0.95, 1.5), (-0.9, 1.5)]), blur=3)
+    return canvas.ink([smooth([(-0.8, v + 0.25), (0.1, v + 0.1), (0.85, v - 0.12), (0.95, 1.5), (-0.9, 1.5)])], blur=3)
 
 
 def _bones(chest: Chest) -> list[Line]:

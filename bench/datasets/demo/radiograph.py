@@ -14,7 +14,7 @@ from bench.datasets.demo.shadows import cast
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
 
-SIZE = 288
+SIZE = 272
 """Pixels of an image's longer side."""
 
 _CODES = {code: number for number, code in enumerate(CATALOGUE)}

@@ -17,8 +17,8 @@ _ZONE = {"upper": -0.55, "mid": -0.02, "lower": 0.45}
 
 
 def _patchy(canvas: Canvas, rng: np.random.Generator) -> Pixels:
-    """Return patchy texture about 0.8, as of air left in an opacity."""
-    texture: Pixels = np.clip(np.float32(0.8) + np.float32(0.22) * clouds(canvas.width, canvas.height, 5, rng), 0, 1)
+    """Return patchy texture about 0.86, as of air left in an opacity."""
+    texture: Pixels = np.clip(np.float32(0.86) + np.float32(0.13) * clouds(canvas.width, canvas.height, 7, rng), 0, 1)
     return texture
 
 
@@ -40,7 +40,7 @@ def effusion(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
         u = np.linspace(0, 1.15, 12)
         surface = np.stack([u, middle - (middle - wall) * np.clip(u / chest.breadth, 0, 1) ** 3], axis=1)
         outlines.append(mirror(np.concatenate([surface, [(1.15, 1.5), (0.0, 1.5)]]), sign))
-    scene.opacify(scene.canvas.fill(*outlines, blur=2.6) * np.float32(0.93))
+    scene.opacify(scene.canvas.ink(outlines, blur=2.6) * np.float32(0.93))
 
 
 _GAP = {"small": 0.1, "moderate": 0.24, "large": 0.46}
@@ -54,12 +54,12 @@ def pneumothorax(scene: Scene, finding: Finding, rng: np.random.Generator) -> No
         outline = anatomy.lung(scene.chest, sign)
         hilum = np.array([0.12 * sign, scene.chest.domes[0 if sign < 0 else 1] - 0.15])
         inner = hilum + (outline - hilum) * (1 - gap, 1 - 0.75 * gap)
-        kept = scene.canvas.fill(inner, blur=0.8)
-        side = np.clip(scene.canvas.u * (sign * 30), 0, 1)
+        kept = scene.canvas.ink([inner], blur=0.8)
+        side = np.clip(scene.canvas.x * (sign * 30), 0, 1)
         beyond = side * scene.lungs * (1 - kept)
         scene.markings *= 1 - beyond
         scene.air *= 1 + np.float32(0.13) * beyond - np.float32(0.12 + 0.4 * gap) * side * kept
-        scene.add(0.2, scene.canvas.strokes([(_outer_part(inner, sign, scene), 0.01, 1.0)], 0.5))
+        scene.add(0.2, scene.canvas.ink(lines=[(_outer_part(inner, sign, scene), 0.01, 1.0)], blur=0.5))
 
 
 def _outer_part(outline: Points, sign: int, scene: Scene) -> Points:
@@ -78,10 +78,10 @@ def consolidation(scene: Scene, finding: Finding, rng: np.random.Generator) -> N
     for sign in finding.sides:
         v = _ZONE[finding.zone] + rng.uniform(-0.06, 0.06)
         u = scene.chest.half(v) * rng.uniform(0.52, 0.62)
-        for du, dv in rng.normal(0, (0.15, 0.12), (8, 2)):
+        for du, dv in rng.normal(0, (0.14, 0.11), (10, 2)):
             spots.append(ellipse((u + du) * sign, v + dv, rng.uniform(0.09, 0.19), rng.uniform(0.07, 0.14)))
-    share = scene.canvas.fill(*spots, blur=0.07 * scene.canvas.scale)
-    scene.opacify(share * _patchy(scene.canvas, rng) * np.float32(0.85))
+    share = scene.canvas.ink(spots, blur=0.07 * scene.canvas.scale)
+    scene.opacify(share * _patchy(scene.canvas, rng) * np.float32(0.92))
 
 
 def atelectasis(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -97,10 +97,10 @@ def atelectasis(scene: Scene, finding: Finding, rng: np.random.Generator) -> Non
         for u in (0.34, 0.5, 0.66):
             spots.append(ellipse(u * sign, dome + rng.uniform(-0.12, 0.0), 0.15, rng.uniform(0.08, 0.13)))
     if finding.severity == "linear":
-        scene.opacify(scene.canvas.strokes(linear, 0.9) * np.float32(0.75))
+        scene.opacify(scene.canvas.ink(lines=linear, blur=0.9) * np.float32(0.75))
     else:
-        blot = scene.canvas.fill(*spots, blur=0.05 * scene.canvas.scale)
-        scene.opacify(blot * _patchy(scene.canvas, rng) * np.float32(0.6))
+        blot = scene.canvas.ink(spots, blur=0.05 * scene.canvas.scale)
+        scene.opacify(blot * _patchy(scene.canvas, rng) * np.float32(0.85))
 
 
 _FLUID = {"mild": 0.25, "moderate": 0.48, "severe": 0.72}
@@ -109,16 +109,16 @@ _FLUID = {"mild": 0.25, "moderate": 0.48, "severe": 0.72}
 def edema(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Haze the lungs about the hila, thicken the vessels, and rule Kerley B lines at the bases."""
     canvas, amount = scene.canvas, _FLUID[finding.severity]
-    spread = (np.abs(canvas.u) - 0.3) ** 2 / 0.2 + (canvas.v - 0.1) ** 2 / 0.34
+    about = canvas.bump(-0.35, 0.1, 0.45, 0.58) + canvas.bump(0.35, 0.1, 0.45, 0.58)
     texture = np.float32(1) + np.float32(0.22) * clouds(canvas.width, canvas.height, 7, rng)
-    scene.opacify((np.exp(-spread) * np.float32(0.85) + np.float32(0.15)) * texture * np.float32(amount))
+    scene.opacify((about * np.float32(0.8) + np.float32(0.15)) * texture * np.float32(amount))
     scene.markings *= np.float32(1.35 + 0.5 * amount)
     lines: list[Line] = []
     for sign in (-1, 1):
         for v in np.arange(0.25, 0.72, 0.05) + rng.normal(0, 0.01):
             edge = scene.chest.half(v) * 0.98
             lines.append((np.array([(edge * sign, v), ((edge - 0.13) * sign, v - 0.01)]), 0.009, 1.0))
-    scene.add(0.05 + 0.12 * amount, canvas.strokes(lines, 0.5) * scene.lungs)
+    scene.add(0.05 + 0.12 * amount, canvas.ink(lines=lines, blur=0.5) * scene.lungs)
 
 
 def _spot(scene: Scene, finding: Finding, rng: np.random.Generator) -> tuple[float, float]:
@@ -130,7 +130,7 @@ def nodule(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Set a small round density into the lung."""
     u, v = _spot(scene, finding, rng)
     radius = rng.uniform(0.045, 0.065)
-    scene.opacify(scene.canvas.fill(ellipse(u, v, radius, radius), blur=0.9) * np.float32(0.6))
+    scene.opacify(scene.canvas.ink([ellipse(u, v, radius, radius)], blur=0.9) * np.float32(0.6))
 
 
 def mass(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -140,7 +140,7 @@ def mass(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     lobes = [ellipse(u, v, radius, radius * rng.uniform(0.8, 1.0))]
     for angle in rng.uniform(0, 2 * np.pi, 4):
         lobes.append(ellipse(u + 0.5 * radius * np.cos(angle), v + 0.5 * radius * np.sin(angle), 0.65 * radius, 0.6 * radius))
-    scene.opacify(scene.canvas.fill(*lobes, blur=1.6) * np.float32(0.8))
+    scene.opacify(scene.canvas.ink(lobes, blur=1.6) * np.float32(0.8))
 
 
 # ------------------------------------------------------------------ bones and vessels
@@ -157,8 +157,8 @@ def rib_fracture(scene: Scene, finding: Finding, rng: np.random.Generator) -> No
         across = along[::-1] * (-1, 1) / np.hypot(*along)
         gaps.append((np.stack([here - across * 0.05, here + across * 0.05]), 0.026, 1.0))
         steps.append((rib[at : at + 4] + across * 0.045, 0.05, 1.0))
-    scene.add(-0.16, scene.canvas.strokes(gaps, 0.5))
-    scene.add(0.13, scene.canvas.strokes(steps, 0.7))
+    scene.add(-0.16, scene.canvas.ink(lines=gaps, blur=0.5))
+    scene.add(0.13, scene.canvas.ink(lines=steps, blur=0.7))
 
 
 def aortic_calcification(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -166,7 +166,7 @@ def aortic_calcification(scene: Scene, finding: Finding, rng: np.random.Generato
     knob = scene.chest.knob
     rim = ellipse(0.17 + knob * 0.25, -0.36, knob * 0.9, knob * 1.15, n=40)
     arc = np.roll(rim, 12, axis=0)[: int(rng.integers(18, 24))]
-    scene.add(0.3, scene.canvas.strokes([(arc, 0.02, 1.0)], 0.6))
+    scene.add(0.3, scene.canvas.ink(lines=[(arc, 0.02, 1.0)], blur=0.6))
 
 
 # ------------------------------------------------------------------ devices
@@ -174,15 +174,15 @@ def aortic_calcification(scene: Scene, finding: Finding, rng: np.random.Generato
 
 def _wire(scene: Scene, path: Sequence[tuple[float, float]] | Points, width: float, brightness: float) -> None:
     curve = smooth(path, closed=False, per=8)
-    scene.add(brightness, scene.canvas.strokes([(curve, width, 1.0)], 0.45))
+    scene.add(brightness, scene.canvas.ink(lines=[(curve, width, 1.0)], blur=0.45))
 
 
 def pacemaker(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Place a generator below the clavicle with leads to right atrium and ventricle."""
     sign, v = finding.sides[0], -0.52 + rng.uniform(-0.08, 0.08)
     u = 0.78 * sign
-    can = np.concatenate([ellipse(u, v, 0.14, 0.13, n=16), ellipse(u, v - 0.09, 0.08, 0.06, n=12)])
-    scene.add(0.55, scene.canvas.fill(can, blur=0.6))
+    can = [ellipse(u, v, 0.14, 0.12, n=16), ellipse(u, v - 0.1, 0.08, 0.06, n=12)]
+    scene.add(0.55, scene.canvas.ink(can, blur=0.6))
     heart_left = scene.chest.heart * 1.4 * scene.chest.breadth
     into = [(u - 0.08 * sign, v - 0.12), (0.55 * sign, -0.78), (0.22 * sign, -0.72), (-0.12, -0.5), (-0.15, 0.0)]
     _wire(scene, [*into, (-0.16, 0.3), (-0.1, 0.36)], 0.018, 0.4)
@@ -197,7 +197,7 @@ def sternotomy(scene: Scene, finding: Finding, rng: np.random.Generator) -> None
         u = rng.normal(0, 0.012)
         loops.append((ellipse(u, v, 0.045, 0.024, rng.normal(0, 0.25), n=14), 0.013, 1.0))
         loops.append((np.array([(u + 0.03, v), (u + 0.065, v + 0.03)]), 0.013, 1.0))
-    scene.add(0.42, scene.canvas.strokes(loops, 0.4))
+    scene.add(0.42, scene.canvas.ink(lines=loops, blur=0.4))
 
 
 def central_line(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -221,8 +221,8 @@ def endotracheal_tube(scene: Scene, finding: Finding, rng: np.random.Generator) 
     tip = -0.34 if finding.severity == "low" else rng.uniform(-0.66, -0.52)
     u = float(scene.chest.spine(-0.8)) * 0.5
     path = smooth([(u + 0.01, -1.8), (u + 0.005, -1.1), (u, tip)], closed=False, per=8)
-    scene.add(0.1, scene.canvas.strokes([(path, 0.06, 1.0)], 0.5))
-    scene.add(0.38, scene.canvas.strokes([(path + (0.02, 0), 0.015, 1.0)], 0.4))
+    scene.add(0.1, scene.canvas.ink(lines=[(path, 0.06, 1.0)], blur=0.5))
+    scene.add(0.38, scene.canvas.ink(lines=[(path + (0.02, 0), 0.015, 1.0)], blur=0.4))
 
 
 def nasogastric_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -239,8 +239,8 @@ def chest_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None
         top = [(0.5, -0.35), (0.42, -0.72)] if high else [(0.62, 0.5), (0.4, 0.35)]
         path = mirror(np.array([(1.4, 0.75), (1.05, 0.5), (0.8, 0.2 if high else 0.5), *top]), sign)
         curve = smooth(path, closed=False, per=8)
-        scene.add(0.13, scene.canvas.strokes([(curve, 0.066, 1.0)], 0.5))
-        scene.add(0.36, scene.canvas.strokes([(curve, 0.016, 1.0)], 0.4))
+        scene.add(0.13, scene.canvas.ink(lines=[(curve, 0.066, 1.0)], blur=0.5))
+        scene.add(0.36, scene.canvas.ink(lines=[(curve, 0.016, 1.0)], blur=0.4))
 
 
 def low_lung_volumes(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
@@ -250,7 +250,7 @@ def low_lung_volumes(scene: Scene, finding: Finding, rng: np.random.Generator) -
 
 def hyperinflation(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Darken the upper lungs, which have lost tissue."""
-    scene.air *= np.float32(1.12) + np.float32(0.06) * np.clip(-scene.canvas.v, 0, 1)
+    scene.air *= np.float32(1.12) + np.float32(0.06) * np.clip(-scene.canvas.y, 0, 1)
 
 
 BRUSHES: Mapping[str, Brush] = {

@@ -26,6 +26,7 @@ SACREBLEU_TOKENIZERS = {
 }
 SMOOTH_VALUES = {"none": 0.0, "exp": 0.0, "floor": 0.1, "add-k": 1.0}
 """sacrebleu's default values, after Chen and Cherry 2014 (https://aclanthology.org/W14-3346)."""
+DEFAULT_TOKENIZERS = {"sacrebleu": "13a", "pycocoevalcap": "none", "nltk": "nltk"}
 SMALL, TINY = 1e-9, 1e-15
 """pycocoevalcap's constants, added to denominators and numerators."""
 
@@ -33,10 +34,12 @@ SMALL, TINY = 1e-9, 1e-15
 class BLEUOptions(Options):
     """Variants of BLEU; the defaults are sacrebleu's 13a without smoothing."""
 
-    flavour: Literal["sacrebleu", "pycocoevalcap"] = "sacrebleu"
-    """Whose arithmetic: pycocoevalcap (ViLMedic's too) adds 1e-15 and 1e-9 to the counts instead of smoothing."""
+    flavour: Literal["sacrebleu", "pycocoevalcap", "nltk"] = "sacrebleu"
+    """Whose arithmetic: pycocoevalcap (ViLMedic's too) adds 1e-15 and 1e-9 to the counts instead of smoothing;
+    nltk's corpus_bleu counts one n-gram for a candidate that is too short to have any."""
     tokenize: Literal["13a", "none", "intl", "char", "nltk"] | None = None
-    """sacrebleu's tokenisers, nltk's word_tokenize, or none (blanks only); default 13a, for pycocoevalcap none."""
+    """sacrebleu's tokenisers, nltk's word_tokenize, or none (blanks only); default 13a, for pycocoevalcap none, for
+    nltk nltk."""
     lowercase: bool = False
     """Lower-case both sides first."""
     smooth: Literal["none", "floor", "add-k", "exp"] = "none"
@@ -48,8 +51,8 @@ class BLEUOptions(Options):
 
     @model_validator(mode="after")
     def _smoothing_has_a_place(self) -> BLEUOptions:
-        if self.flavour == "pycocoevalcap" and (self.smooth != "none" or self.smooth_value is not None):
-            raise ValueError("smooth is sacrebleu's: pycocoevalcap always uses its own two constants")
+        if self.flavour != "sacrebleu" and (self.smooth != "none" or self.smooth_value is not None):
+            raise ValueError(f"smooth is sacrebleu's: it has no meaning with flavour={self.flavour}")
         if self.smooth_value is not None and self.smooth not in ("floor", "add-k"):
             raise ValueError(f"smooth_value has no meaning with smooth={self.smooth}: use floor or add-k")
         return self
@@ -57,7 +60,7 @@ class BLEUOptions(Options):
     @property
     def tokenizer(self) -> str:
         """The tokeniser's name, the flavour's default filled in."""
-        return self.tokenize or ("none" if self.flavour == "pycocoevalcap" else "13a")
+        return self.tokenize or DEFAULT_TOKENIZERS[self.flavour]
 
     @property
     def added(self) -> float:
@@ -87,11 +90,14 @@ def matches(candidate: Sequence[str], reference: Sequence[str], order: int) -> i
     return sum((ngrams(candidate, order) & ngrams(reference, order)).values())
 
 
-def statistics(candidate: Sequence[str], reference: Sequence[str], max_order: int) -> list[float]:
-    """Return [candidate length, reference length, matches of each order, candidate n-grams of each order]."""
+def statistics(candidate: Sequence[str], reference: Sequence[str], max_order: int, least: int = 0) -> list[float]:
+    """Return [candidate length, reference length, matches of each order, candidate n-grams of each order].
+
+    least: what a candidate counts that is shorter than an order; 1 in nltk.
+    """
     orders = range(1, max_order + 1)
     found = [float(matches(candidate, reference, n)) for n in orders]
-    return [len(candidate), len(reference), *found, *(float(max(0, len(candidate) - n + 1)) for n in orders)]
+    return [len(candidate), len(reference), *found, *(float(max(least, len(candidate) - n + 1)) for n in orders)]
 
 
 def precisions(hits: Floats, totals: Floats, smooth: str, value: float) -> Floats:
@@ -164,7 +170,8 @@ class BLEU:
     The default equals ``sacrebleu.corpus_bleu(…, smooth_method="none").score / 100``, which HF evaluate's ``bleu``
     gives too (but for a text that ends in "-" and a line break), and is 0 where a precision is 0. sacrebleu's
     own default smooths (``smooth: exp``). ``flavour: pycocoevalcap`` is the arithmetic of captioning code and ViLMedic
-    over text that was tokenised before: pass such text, or name a tokeniser.
+    over text that was tokenised before: pass such text, or name a tokeniser. ``flavour: nltk`` is
+    ``corpus_bleu`` over ``word_tokenize``. An empty side is no error and matches nothing.
     """
 
     Options = BLEUOptions
@@ -181,7 +188,7 @@ class BLEU:
     def signature(self) -> str:
         """Return library, tokeniser, case, smoothing, order."""
         o = self.options
-        library = f"sacrebleu-{version('sacrebleu')}" if o.flavour == "sacrebleu" else o.flavour
+        library = o.flavour if o.flavour == "pycocoevalcap" else f"{o.flavour}-{version(o.flavour)}"
         kind = f"nltk-{text.nltk_version()}" if o.tokenizer == "nltk" else o.tokenizer
         smooth = f"{o.smooth}[{o.added:g}]" if o.smooth in ("floor", "add-k") else o.smooth
         case = "lc" if o.lowercase else "mixed"
@@ -190,10 +197,7 @@ class BLEU:
     def observe(self, pairs: Sequence[Pair]) -> Stats:
         """Return lengths, matches and totals of each order; an empty side is no error."""
         width = 2 + 2 * self.options.max_order
-        rows = [
-            statistics(self._tokens(pair.candidate), self._tokens(pair.reference), self.options.max_order)
-            for pair in pairs
-        ]
+        rows = [self._statistics(self._tokens(pair.candidate), self._tokens(pair.reference)) for pair in pairs]
         values = np.array(rows, dtype=np.float64).reshape(-1, width)
         return Stats(values, np.full((len(pairs), 1), OK, dtype=np.int8))
 
@@ -214,6 +218,9 @@ class BLEU:
             self._table(candidate, reference),
         ]
 
+    def _statistics(self, candidate: Tokens, reference: Tokens) -> list[float]:
+        return statistics(candidate, reference, self.options.max_order, int(self.options.flavour == "nltk"))
+
     def _tokens(self, given: str) -> Tokens:
         return self._tokenize(given.lower() if self.options.lowercase else given)
 
@@ -227,7 +234,7 @@ class BLEU:
 
     def _table(self, candidate: Tokens, reference: Tokens) -> SmallTable:
         order = self.options.max_order
-        row = np.array(statistics(candidate, reference, order))
+        row = np.array(self._statistics(candidate, reference))
         hits, totals = row[2 : 2 + order], row[2 + order :]
         lines = [(f"{n}-grams", f"{int(h)} of {int(t)}") for n, (h, t) in enumerate(zip(hits, totals, strict=True), 1)]
         lines += [("candidate tokens", str(len(candidate))), ("reference tokens", str(len(reference)))]

@@ -27,6 +27,8 @@ class Finding:
     """A grade or kind out of the catalogue, or ""."""
     zone: str = ""
     """"upper", "mid" or "lower" lung zone, or ""."""
+    size: int = 0
+    """Millimetres: width of a nodule or mass, distance of an endotracheal tube from the carina; 0 for others."""
 
     @property
     def sides(self) -> tuple[int, ...]:
@@ -45,13 +47,17 @@ class Kind:
     """Acute findings come, go and change grade; fixed ones stay; devices are taken out but have no grade."""
     graded: bool = False
     """True where `severities` are ordered grades, mildest first."""
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    """Severity → least and greatest size in mm, for findings that are measured."""
 
 
 _LR = {"left": 0.5, "right": 0.5}
 _ZONES = {"upper": 0.22, "mid": 0.23, "lower": 0.55}
 
 CATALOGUE: Mapping[str, Kind] = {
-    "endotracheal_tube": Kind(severities={"standard": 0.8, "low": 0.2}, course="device"),
+    "endotracheal_tube": Kind(
+        severities={"standard": 0.8, "low": 0.2}, course="device", sizes={"standard": (32, 58), "low": (5, 14)}
+    ),
     "nasogastric_tube": Kind(course="device"),
     "central_line": Kind({"right": 0.8, "left": 0.2}, course="device"),
     "picc": Kind({"right": 0.65, "left": 0.35}, course="device"),
@@ -63,8 +69,8 @@ CATALOGUE: Mapping[str, Kind] = {
     "consolidation": Kind({"left": 0.4, "right": 0.45, "bilateral": 0.15}, zones=_ZONES),
     "atelectasis": Kind({"left": 0.35, "right": 0.25, "bilateral": 0.4}, {"linear": 0.5, "patchy": 0.5}),
     "edema": Kind(severities={"mild": 0.45, "moderate": 0.35, "severe": 0.2}, graded=True),
-    "nodule": Kind(_LR, zones={"upper": 0.4, "mid": 0.35, "lower": 0.25}, course="fixed"),
-    "mass": Kind(_LR, zones={"upper": 0.5, "mid": 0.3, "lower": 0.2}, course="fixed"),
+    "nodule": Kind(_LR, zones={"upper": 0.4, "mid": 0.35, "lower": 0.25}, course="fixed", sizes={"": (9, 15)}),
+    "mass": Kind(_LR, zones={"upper": 0.5, "mid": 0.3, "lower": 0.2}, course="fixed", sizes={"": (34, 58)}),
     "effusion": Kind(
         {"left": 0.4, "right": 0.4, "bilateral": 0.2}, {"small": 0.5, "moderate": 0.3, "large": 0.2}, graded=True
     ),
@@ -162,24 +168,29 @@ def draw_finding(code: str, names: Names, rng: np.random.Generator) -> Finding:
     sides = kind.sides
     if code == "effusion" and names & {"edema", "cardiomegaly"}:
         sides = {"bilateral": 0.6, "right": 0.25, "left": 0.15}
-    return Finding(code, _draw(sides, rng), _draw(kind.severities, rng), _draw(kind.zones, rng))
+    severity = _draw(kind.severities, rng)
+    low, high = kind.sizes.get(severity, (0, 0))
+    return Finding(code, _draw(sides, rng), severity, _draw(kind.zones, rng), int(rng.integers(low, high + 1)))
 
 
-def settle(findings: Mapping[str, Finding]) -> tuple[Finding, ...]:
-    """Return findings in catalogue order, sides made to agree: a tube lies where there is something to drain."""
+def settle(findings: Mapping[str, Finding], new: Collection[str]) -> tuple[Finding, ...]:
+    """Return findings in catalogue order, the sides of `new` ones made to agree with the rest.
+
+    A chest tube lies where there is something to drain, and pneumonia where its effusion is.
+    """
     settled = dict(findings)
     drained = settled.get("pneumothorax") or settled.get("effusion")
-    if "chest_tube" in settled and drained and drained.side != "bilateral":
+    if "chest_tube" in settled and "chest_tube" in new and drained and drained.side != "bilateral":
         settled["chest_tube"] = replace(settled["chest_tube"], side=drained.side)
     pneumonia, fluid = settled.get("consolidation"), settled.get("effusion")
-    if pneumonia and fluid and "edema" not in settled and "bilateral" not in (pneumonia.side, fluid.side):
+    if pneumonia and fluid and "consolidation" in new and "bilateral" not in (pneumonia.side, fluid.side):
         settled["consolidation"] = replace(pneumonia, side=fluid.side)
     return tuple(settled[code] for code in CATALOGUE if code in settled)
 
 
 def draw_findings(names: Names, rng: np.random.Generator) -> tuple[Finding, ...]:
     """Draw sides, severities and zones for a set of findings."""
-    return settle({code: draw_finding(code, names, rng) for code in CATALOGUE if code in names})
+    return settle({code: draw_finding(code, names, rng) for code in CATALOGUE if code in names}, names)
 
 
 def names_of(findings: Collection[Finding]) -> Names:
@@ -188,6 +199,9 @@ def names_of(findings: Collection[Finding]) -> Names:
 
 
 # ------------------------------------------------------------------ over time
+
+_SLOW = frozenset({"scoliosis", "hyperinflation", "aortic_calcification", "aortic_tortuosity", "mass"})
+"""Findings that do not appear from one week to the next."""
 
 Change = Literal["", "new", "worse", "better", "same"]
 
@@ -215,10 +229,10 @@ def evolve(
     for _ in range(30):
         later = {f.code: f for earlier in findings if (f := _step(earlier, rng))}
         if rng.random() < 0.35:
-            for code in sorted(draw_names(rng) - later.keys())[:2]:
+            for code in sorted(draw_names(rng) - later.keys() - _SLOW)[:2]:
                 later[code] = draw_finding(code, frozenset(later), rng)
         if possible(later) and allowed(frozenset(later)):
-            return settle(later)
+            return settle(later, later.keys() - names_of(findings))
     return findings
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from bench.datasets.demo.chest import draw_chest, draw_pose, shaped
 from bench.datasets.demo.drawing import develop, mark, paint
 from bench.datasets.demo.findings import CATALOGUE
@@ -21,10 +23,16 @@ _CODES = {code: number for number, code in enumerate(CATALOGUE)}
 _ANATOMY, _BODY, _POSE, _FILM, _SHADOW = range(100, 105)
 
 
+def _look(study: Study, code: str, seed: int) -> np.random.Generator:
+    """Return the random stream of a finding's look: what stays looks the same in the patient's next study."""
+    owner = study.subject if CATALOGUE[code].course == "fixed" else study.id
+    return stream(seed, _SHADOW, owner, _CODES[code])
+
+
 def radiograph(study: Study, picture: Picture, seed: int) -> PILImage:
     """Return one image of a study, 8-bit grey; the patient's right is image left on frontal ones.
 
-    Anatomy is the patient's and a finding's look the study's, so that images of one patient or study resemble each
+    Anatomy is the patient's, and a finding's look the patient's or the study's, so that images of one patient or study resemble each
     other; position, exposure and grain are the image's own. All are independent streams: leaving a finding out changes
     nothing else.
     """
@@ -34,7 +42,7 @@ def radiograph(study: Study, picture: Picture, seed: int) -> PILImage:
         return draw_lateral(chest, study.findings, SIZE, film)
     pose = draw_pose(stream(seed, _POSE, study.id, picture.number), picture.view, SIZE)
     scene = paint(chest, pose, stream(seed, _BODY, study.subject), film)
-    cast(scene, study.findings, lambda code: stream(seed, _SHADOW, study.id, _CODES[code]))
+    cast(scene, study.findings, lambda code: _look(study, code, seed))
     image = develop(scene, pose, film)
     mark(image, pose, picture.view == "AP", film)
     return image

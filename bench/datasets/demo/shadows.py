@@ -13,6 +13,10 @@ from bench.datasets.demo.findings import Finding
 
 Brush = Callable[[Scene, Finding, np.random.Generator], None]
 
+MM = 140.0
+"""Millimetres to a unit of chest coordinates: half the breadth of a thorax."""
+_CARINA = -0.3
+
 _ZONE = {"upper": -0.55, "mid": -0.02, "lower": 0.45}
 
 
@@ -129,14 +133,14 @@ def _spot(scene: Scene, finding: Finding, rng: np.random.Generator) -> tuple[flo
 def nodule(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Set a small round density into the lung."""
     u, v = _spot(scene, finding, rng)
-    radius = rng.uniform(0.045, 0.065)
+    radius = finding.size / 2 / MM
     scene.opacify(scene.canvas.ink([ellipse(u, v, radius, radius)], blur=0.9) * np.float32(0.6))
 
 
 def mass(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     """Set a large lobulated density into the lung."""
     u, v = _spot(scene, finding, rng)
-    radius = rng.uniform(0.15, 0.22)
+    radius = finding.size / 2 / MM
     lobes = [ellipse(u, v, radius, radius * rng.uniform(0.8, 1.0))]
     for angle in rng.uniform(0, 2 * np.pi, 4):
         lobes.append(ellipse(u + 0.5 * radius * np.cos(angle), v + 0.5 * radius * np.sin(angle), 0.65 * radius, 0.6 * radius))
@@ -217,8 +221,8 @@ def picc(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
 
 
 def endotracheal_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
-    """Lay a tube with a dense stripe into the trachea; a low one ends at the carina."""
-    tip = -0.34 if finding.severity == "low" else rng.uniform(-0.66, -0.52)
+    """Lay a tube with a dense stripe into the trachea, its tip so far above the carina as the finding says."""
+    tip = _CARINA - finding.size / MM
     u = float(scene.chest.spine(-0.8)) * 0.5
     path = smooth([(u + 0.01, -1.8), (u + 0.005, -1.1), (u, tip)], closed=False, per=8)
     scene.add(0.1, scene.canvas.ink(lines=[(path, 0.06, 1.0)], blur=0.5))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,7 +48,7 @@ def leaderboard(name: str | None, runs_dir: Path | None, fmt: str | None, column
     table = _build(name, runs_dir, columns)
     if out is not None:
         _write(table, fmt, out)
-    elif fmt is None and click.get_text_stream("stdout").isatty():
+    elif fmt is None and sys.stdout.isatty():
         _draw(table)
     else:
         _print(table, fmt or "md")
@@ -109,6 +110,6 @@ def _tell_notes(table: Table, fmt: str) -> None:
 def _draw(table: Table) -> None:
     from rich.console import Console
 
-    from leaderboards.renderers.terminal import drawn
+    from leaderboards.renderers.terminal import Drawing
 
-    Console().print(drawn(table))
+    Console().print(Drawing(table))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -193,6 +193,12 @@ class Group:
     heading: str
     rows: tuple[Row, ...]
 
+    @property
+    def full_heading(self) -> str:
+        """The heading with what its published rows share: dataset, split and number of cases."""
+        data = {row.data for row in self.rows if row.origin == "published"}
+        return f"{self.heading}: {data.pop()}" if len(data) == 1 and data != {""} else self.heading
+
 
 @dataclass(frozen=True, slots=True)
 class Table:
@@ -225,8 +231,3 @@ def data_text(dataset: str, split: str, n: int | None) -> str:
     """Return "demo test, n=100"."""
     where = f"{dataset} {split}".strip()
     return where if n is None else f"{where}, n={n:,}"
-
-
-def by_key(row: Row, columns: Sequence[ColumnSpec]) -> Mapping[str, Cell]:
-    """Return column key → cell."""
-    return {column.key: cell for column, cell in zip(columns, row.cells, strict=True)}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from leaderboards.model import ColumnSpec, Definition, Group, Row
+from leaderboards.model import ABSENT, ColumnSpec, Definition, Group, Origin, Row
 from leaderboards.runs import Run, Skipped
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -27,19 +28,43 @@ def compose(
     defined: Definition, columns: Sequence[ColumnSpec], groups: Sequence[Group], runs: Sequence[Run], unused: Unused
 ) -> list[str]:
     """Return all lines, in the order they are shown."""
-    rows = [row for group in groups for row in group.rows]
-    measured = [row for row in rows if row.origin == "measured"]
+    published, measured = _named(groups, "published"), _named(groups, "measured")
     return [
         *defined.notes,
-        *_sources(row for row in rows if row.origin == "published"),
+        *_sources(published),
         *_intervals(runs, measured),
-        *_measured_on(measured),
+        *_populations(measured),
         *_stand_ins(measured),
-        *_missing(rows, columns),
+        *_missing(published, columns),
+        *_missing(measured, columns),
         *_incomplete(runs, measured, columns),
         *_signatures(measured, columns),
         *_unused(unused, bool(runs)),
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Named:
+    """Rows of one origin, each with the name that lines call it by."""
+
+    rows: tuple[tuple[str, Row], ...]
+
+    def listed(self, names: Sequence[str]) -> str:
+        """Return the names, or that it is all of them."""
+        known = dict.fromkeys(name for name, _ in self.rows)
+        return "all measured rows" if self.measured and 1 < len(known) == len(names) else ", ".join(names)
+
+    @property
+    def measured(self) -> bool:
+        """Whether the rows are measured ones."""
+        return any(row.origin == "measured" for _, row in self.rows)
+
+
+def _named(groups: Sequence[Group], origin: Origin) -> _Named:
+    """Return the rows of `origin`; where measured rows of two groups share a label, the folder tells them apart."""
+    rows = [row for group in groups for row in group.rows if row.origin == origin]
+    counts = Counter(row.label for row in rows if row.origin == "measured")
+    return _Named(tuple((f"{r.label} ({r.source})" if counts[r.label] > 1 else r.label, r) for r in rows))
 
 
 def _gather(pairs: Iterable[tuple[KeyT, str]]) -> dict[KeyT, list[str]]:
@@ -52,46 +77,48 @@ def _gather(pairs: Iterable[tuple[KeyT, str]]) -> dict[KeyT, list[str]]:
     return texts
 
 
-def _sources(rows: Iterable[Row]) -> Iterator[str]:
-    for (source, population), labels in _gather(((r.source, r.population), r.label) for r in rows).items():
+def _sources(named: _Named) -> Iterator[str]:
+    for (source, population), labels in _gather(((r.source, r.population), name) for name, r in named.rows).items():
         yield f"Published: {', '.join(labels)}: {source}; {population}."
 
 
-def _intervals(runs: Sequence[Run], rows: Sequence[Row]) -> Iterator[str]:
-    with_interval = {row.label for row in rows if any(cell.interval for cell in row.cells)}
-    recipes = ((run.summary.run, run.label) for run in runs if run.label in with_interval)
-    ways = _gather(((r.confidence, r.bootstrap, r.cluster), label) for r, label in recipes)
-    for (confidence, draws, cluster), labels in ways.items():
+def _intervals(runs: Sequence[Run], named: _Named) -> Iterator[str]:
+    recipes = {run.folder: run.summary.run for run in runs}
+    with_interval = ((recipes[row.source], name) for name, row in named.rows if any(c.interval for c in row.cells))
+    ways = _gather(((r.confidence, r.bootstrap, r.cluster), name) for r, name in with_interval)
+    for (confidence, draws, cluster), names in ways.items():
         unit = "patients" if cluster == "group" else "cases"
-        of = f" of {', '.join(labels)}" if len(ways) > 1 else ""
-        how = f", {draws:,} bootstrap resamples of {unit}" if draws else ""
-        yield f"Intervals [low, high]{of} hold {confidence:.0%} confidence{how}."
+        of = f" of {named.listed(names)}" if len(ways) > 1 else ""
+        how = f", from {draws:,} bootstrap resamples of {unit}" if draws else ""
+        yield f"Intervals [low, high]{of} are {confidence:.0%} confidence intervals{how}."
 
 
-def _measured_on(rows: Sequence[Row]) -> Iterator[str]:
+def _populations(named: _Named) -> Iterator[str]:
     """Say what rows were measured on beyond dataset, split and n, where their configuration tells."""
-    told = (((row.data, row.population), row.label) for row in rows if row.population)
-    for (data, population), labels in _gather(told).items():
-        yield f"Measured on {data} ({population}): {', '.join(labels)}."
+    told = _gather(((row.data, row.population), name) for name, row in named.rows if row.population)
+    ways = Counter(data for data, _ in told)
+    for (data, population), names in told.items():
+        of = f" ({named.listed(names)})" if ways[data] > 1 else ""
+        yield f"{data}{of}: {population}."
 
 
-def _stand_ins(rows: Sequence[Row]) -> Iterator[str]:
-    for parts, labels in _gather((row.stand_ins, row.label) for row in rows if row.stand_ins).items():
-        yield f"Embedded stand-ins in {', '.join(labels)}: {'; '.join(parts)}."
+def _stand_ins(named: _Named) -> Iterator[str]:
+    for parts, names in _gather((row.stand_ins, name) for name, row in named.rows if row.stand_ins).items():
+        yield f"Embedded stand-ins in {named.listed(names)}: {'; '.join(parts)}."
 
 
-def _missing(rows: Sequence[Row], columns: Sequence[ColumnSpec]) -> Iterator[str]:
+def _missing(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
     """Say why numbers are missing: one line a reason, remedy and set of rows."""
     reasons = _gather(
-        ((row.origin, column.heading, cell.reason, cell.remedy), row.label)
-        for row in rows
+        ((column.heading, cell.reason, cell.remedy), name)
+        for name, row in named.rows
         for column, cell in zip(columns, row.cells, strict=True)
         if not cell.present
     )
-    by_rows = _gather(((origin, why, how, tuple(rows)), c) for (origin, c, why, how), rows in reasons.items())
-    for (_, why, how, labels), headings in by_rows.items():
+    by_rows = _gather(((why, how, tuple(names)), heading) for (heading, why, how), names in reasons.items())
+    for (why, how, names), headings in by_rows.items():
         remedy = f" Remedy: {_sentence(how)}" if how else ""
-        yield f"– {', '.join(headings)} of {', '.join(labels)}: {_sentence(why)}{remedy}"
+        yield f"{ABSENT} {', '.join(headings)} of {named.listed(names)}: {_sentence(why)}{remedy}"
 
 
 def _sentence(text: str) -> str:
@@ -100,36 +127,40 @@ def _sentence(text: str) -> str:
     return line if line.endswith((".", "!", "?", ":")) else f"{line}."
 
 
-def _incomplete(runs: Sequence[Run], rows: Sequence[Row], columns: Sequence[ColumnSpec]) -> Iterator[str]:
-    for row in rows:
+def _incomplete(runs: Sequence[Run], named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
+    summaries = {run.folder: run.summary for run in runs}
+    for name, row in named.rows:
+        s = summaries[row.source]
         for column, cell in zip(columns, row.cells, strict=True):
             if cell.present and cell.n_failed:
-                of = f"{cell.n_failed:,} of {row.n:,} cases"
-                yield f"{column.heading} of {row.label}: {of} have no verdict, left out."
-    for run in runs:
-        s = run.summary
+                of = f"{cell.n_failed:,} of {s.n_cases:,} cases"
+                yield f"{column.heading} of {name}: {of} have no verdict and are left out."
         if s.n_reports_failed:
-            yield f"{run.label}: {s.n_reports_failed:,} of {s.n_cases:,} reports failed, scored as empty."
+            yield f"{name}: {s.n_reports_failed:,} of {s.n_cases:,} reports failed, scored as empty."
         if s.n_missing_as_empty:
-            yield f"{run.label}: {s.n_missing_as_empty:,} of {s.n_cases:,} candidates were missing, scored as empty."
+            yield f"{name}: {s.n_missing_as_empty:,} of {s.n_cases:,} candidates were missing, scored as empty."
         if s.n_problems:
-            yield f"{run.label}: {s.n_problems:,} entries of the dataset were left out or faulty (problems.jsonl)."
+            yield f"{name}: {s.n_problems:,} entries of the dataset were left out or faulty (problems.jsonl)."
 
 
-def _signatures(rows: Sequence[Row], columns: Sequence[ColumnSpec]) -> Iterator[str]:
+def _signatures(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
     """Name the recipe of each measured column, and where recipes differ the rows of each."""
-    recipes: list[tuple[tuple[tuple[str, tuple[str, ...]], ...], str]] = []
+    lines: list[tuple[str, str]] = []
     for at, column in enumerate(columns):
         if column.score:
-            signed = ((row.cells[at].signature, row.label) for row in rows if row.cells[at].present)
-            recipes.append((tuple((s, tuple(labels)) for s, labels in _gather(signed).items()), column.heading))
-    for recipe, headings in _gather(recipes).items():
-        of = ", ".join(headings)
-        if len(recipe) == 1:
-            yield f"{of}: {recipe[0][0] or 'no signature recorded'}"
-        elif recipe:
-            each = " · ".join(f"{', '.join(labels)}: {signature or 'none recorded'}" for signature, labels in recipe)
-            yield f"{of}: measured in several ways, compared only where the way is the same: {each}"
+            signed = _gather((row.cells[at].signature, name) for name, row in named.rows if row.cells[at].present)
+            lines.append((_recipe(signed), column.heading))
+    for recipe, headings in _gather(lines).items():
+        if recipe:
+            yield f"Signature of {', '.join(headings)}: {recipe}"
+
+
+def _recipe(signed: Mapping[str, Sequence[str]]) -> str:
+    """Return the one signature, or each with its rows; nothing where nothing was measured."""
+    if len(signed) < 2:
+        return "".join(signature or "none recorded" for signature in signed)
+    each = (f"{', '.join(names)}: {signature or 'none recorded'}" for signature, names in signed.items())
+    return f"differs, rows are compared only where theirs is the same: {' · '.join(each)}"
 
 
 def _unused(unused: Unused, any_row: bool) -> Iterator[str]:

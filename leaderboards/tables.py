@@ -69,11 +69,14 @@ def build(name: str, runs_dir: Path | None = None, columns: Columns = "default",
 
 
 def _choose(defined: Definition, found: Sequence[Run]) -> tuple[list[Run], list[Run]]:
-    """Return the runs that have something to say in this leaderboard, each with a label of its own, and the others."""
+    """Return the runs that have something to say in this leaderboard, and the others.
+
+    Where two runs on the same cases share a label, the folder is added to it.
+    """
     wanted = [run for run in found if _belongs(defined, run)]
-    labels = Counter(run.label for run in wanted)
-    named = [r if labels[r.label] == 1 else replace(r, label=f"{r.label} ({r.folder})") for r in wanted]
-    return sorted(named, key=lambda run: (run.label, run.folder)), [run for run in found if run not in wanted]
+    labels = Counter((run.cases, run.label) for run in wanted)
+    named = [replace(r, label=f"{r.label} ({r.folder})") if labels[r.cases, r.label] > 1 else r for r in wanted]
+    return sorted(named, key=lambda run: (run.label, run.folder)), [run for run in found if not _belongs(defined, run)]
 
 
 def _belongs(defined: Definition, run: Run) -> bool:

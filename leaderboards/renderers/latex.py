@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from leaderboards.model import Cell, ColumnSpec, Row, Table
 from leaderboards.numbers import split_power
 
+_DASH = "\0"
+"""Stands for an en dash until hyphens side by side, which would become one, are kept apart."""
 _NAMED = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -28,9 +30,7 @@ _NAMED = {
     "[": "{[}",
     "]": "{]}",
     "*": "{*}",
-    "-": "-{}",
-    "/": r"/\allowbreak{}",
-    "–": "--",
+    "–": _DASH,
     "—": "---",
     "…": r"\dots{}",
     "·": r"\textperiodcentered{}",
@@ -52,7 +52,7 @@ _NAMED = {
     "‘": "`",
     "’": "'",
 }
-"""Brackets and stars are braced: after a row's \\\\ they would be its arguments. Braces keep hyphens from joining."""
+"""Brackets and stars are braced: after a row's \\\\ they would be its arguments."""
 _PLAIN = re.compile(r"[ -~À-ÖØ-öø-ſ]")
 _HEAD = """\
 % Needs \\usepackage{booktabs}, \\usepackage[T1]{fontenc} and \\usepackage{textcomp}.
@@ -98,14 +98,14 @@ def _rules(table: Table) -> Iterator[str]:
 def _body(table: Table, n: int) -> Iterator[str]:
     for group in table.groups:
         yield r"\midrule"
-        yield f"\\multicolumn{{{n}}}{{l}}{{\\textit{{{escape(group.heading)}}}}} \\\\"
+        yield f"\\multicolumn{{{n}}}{{l}}{{\\textit{{{escape(group.full_heading)}}}}} \\\\"
         for row in group.rows:
             yield from _row(row)
 
 
 def _row(row: Row) -> Iterator[str]:
     """Yield a row, and below it the row of its intervals in small print."""
-    yield _joined(row.label, [_number(cell) for cell in row.cells], row.origin_text)
+    yield _joined(row.label, [_number(cell) for cell in row.cells], row.origin)
     if any(cell.interval for cell in row.cells):
         yield _joined("", [f"{{\\scriptsize {escape(c.interval)}}}" if c.interval else "" for c in row.cells], "")
 
@@ -130,7 +130,8 @@ def _notes(table: Table) -> Iterator[str]:
 
 def escape(text: str) -> str:
     """Return the text on one line, showing as it is; letters that pdflatex lacks become their code points."""
-    return "".join(_character(char) for char in " ".join(text.split()))
+    line = " ".join(text.split())
+    return "".join(map(_character, line)).replace("--", "-{}-").replace(_DASH, "--")
 
 
 def _character(char: str) -> str:

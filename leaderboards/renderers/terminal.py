@@ -2,37 +2,98 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
 from rich import box
-from rich.console import Group as Stack
-from rich.console import RenderableType
-from rich.table import Table as Drawn
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.table import Table as Grid
 from rich.text import Text
 
 from leaderboards.model import Cell, Group, Table
 from leaderboards.renderers.unicode import number_text
 
-
-def drawn(table: Table) -> RenderableType:
-    """Return what a rich console prints. A group's heading says what its rows are, which saves a column."""
-    grid = Drawn(title=Text(table.title, "bold"), title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    grid.add_column("Model", overflow="fold")
-    for column in table.columns:
-        grid.add_column(Text(column.heading + column.arrow), justify="right", overflow="fold")
-    for group in table.groups:
-        grid.add_row(Text(group.heading, "italic cyan"))
-        for row in group.rows:
-            grid.add_row(Text(row.label), *map(_cell, row.cells))
-        grid.add_section()
-    heads = (Text(line, "dim") for line in map(_origin, table.groups))
-    return Stack(grid, *heads, *(Text(f"- {note}", "dim") for note in table.notes))
+LABELS = (10, 36)
+"""Least and greatest width of the first column."""
 
 
-def _origin(group: Group) -> str:
-    """Return "Current study: published: MIMIC-CXR test, n=3,403"."""
-    texts = dict.fromkeys(row.origin_text for row in group.rows)
-    return f"{group.heading}: {'; '.join(texts)}"
+@dataclass(frozen=True, slots=True)
+class Drawing:
+    """What a rich console prints of a table.
+
+    The origin of rows stands in their group's heading, which saves a column; where the terminal is too narrow, headings
+    and intervals are broken at their blanks.
+    """
+
+    table: Table
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        """Yield title, header, groups and notes."""
+        layout = _fitting(self.table, options.max_width)
+        headings = ("Model", *(column.heading + column.arrow for column in self.table.columns))
+        yield Text(self.table.title, "bold")
+        yield _grid(layout, headings)
+        for group in self.table.groups:
+            yield Text(_heading(group), "italic cyan")
+            yield _rows(group, layout)
+        yield Text()
+        yield from (Text(f"- {note}", "dim") for note in self.table.notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Widths of the columns, the label's first, and the blanks between two."""
+
+    widths: tuple[int, ...]
+    gap: int
+
+
+def _fitting(table: Table, available: int) -> _Layout:
+    """Return a layout with whole intervals where that fits, and one with intervals broken at blanks elsewhere."""
+    labels = max((cell_len(row.label) for row in table.rows()), default=0)
+    wanted = min(max(labels, LABELS[0]), LABELS[1])
+    whole = _widths(table, "\n")
+    if wanted + sum(whole) + 2 * (len(whole) + 1) <= available:
+        return _Layout((wanted, *whole), 2)
+    broken = _widths(table, None)
+    left = available - sum(broken) - len(broken)
+    return _Layout((min(wanted, max(LABELS[0], left)), *broken), 1)
+
+
+def _grid(layout: _Layout, headings: Sequence[str] | None = None) -> Grid:
+    grid = Grid(box=box.SIMPLE_HEAD, show_edge=False, show_header=headings is not None)
+    grid.padding = (0, layout.gap - 1, 0, 0)
+    for at, width in enumerate(layout.widths):
+        heading = Text(headings[at] if headings else "")
+        grid.add_column(heading, justify="right" if at else "left", width=width, overflow="fold")
+    return grid
+
+
+def _rows(group: Group, layout: _Layout) -> Grid:
+    grid = _grid(layout)
+    for row in group.rows:
+        grid.add_row(Text(row.label), *map(_cell, row.cells))
+    return grid
+
+
+def _widths(table: Table, separator: str | None) -> list[int]:
+    """Return the widths of the numbers' columns, where texts are broken at `separator` (None: any blank)."""
+    return [
+        max(
+            cell_len(part)
+            for text in (column.heading + column.arrow, *(_cell(row.cells[at]).plain for row in table.rows()))
+            for part in text.split(separator)
+        )
+        for at, column in enumerate(table.columns)
+    ]
+
+
+def _heading(group: Group) -> str:
+    origins = dict.fromkeys(row.origin for row in group.rows)
+    return group.full_heading if origins == {"measured": None} else f"{group.full_heading} ({', '.join(origins)})"
 
 
 def _cell(cell: Cell) -> Text:
-    text = Text(number_text(cell.text), "bold green" if cell.bold else "")
-    return text.append(f"\n{cell.interval}", "dim") if cell.interval else text
+    number = (number_text(cell.text), "bold green" if cell.bold else "")
+    return Text.assemble(number, (f"\n{cell.interval}", "dim")) if cell.interval else Text.assemble(number)

@@ -141,7 +141,7 @@ def test_no_pairs() -> None:
 
 
 def test_coverage_prefers_the_longest_ngram_and_counts_repeats() -> None:
-    candidate, reference = "no no effusion seen no".split(), "no effusion seen today".split()
+    candidate, reference = ["no", "no", "effusion", "seen", "no"], ["no", "effusion", "seen", "today"]
     common = [ngrams(candidate, n) & ngrams(reference, n) for n in (1, 2, 3)]
     assert coverage(candidate, common) == [1, 3, 3, 3, 0]
 

@@ -26,11 +26,11 @@ def count(value: float) -> str:
 
 def compact(value: float) -> str:
     """Return 75.6e6 as "76M": two digits and a unit from a thousand on."""
+    if abs(value) < 1000:
+        return count(value)
     rounded = float(f"{value:.2g}")
-    for size, unit in _UNITS:
-        if abs(rounded) >= size:
-            return f"{rounded / size:.3g}{unit}"
-    return count(value)
+    size, unit = next((size, unit) for size, unit in _UNITS if abs(rounded) >= size)
+    return f"{rounded / size:.3g}{unit}"
 
 
 def power(value: float) -> str:

@@ -131,7 +131,7 @@ def _notes(table: Table) -> Iterator[str]:
 def escape(text: str) -> str:
     """Return the text on one line, showing as it is; letters that pdflatex lacks become their code points."""
     line = " ".join(text.split())
-    return "".join(map(_character, line)).replace("--", "-{}-").replace(_DASH, "--")
+    return re.sub("-(?=-)", "-{}", "".join(map(_character, line))).replace(_DASH, "--")
 
 
 def _character(char: str) -> str:

@@ -11,7 +11,7 @@ from leaderboards.renderers.unicode import number_text
 
 _SPECIAL = re.compile(r"[\\*`]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|~(?=~)|(?<=\])[(\[:]|(?<![^\W_])_|_(?![^\W_])")
 """What Markdown would read as markup: emphasis, code, HTML, entities, strike-through, links."""
-_AT_START = re.compile(r"^(?=[#>]|[-+](?:\s|$)|\d+[.)](?:\s|$))|^(\d+)(?=[.)](?:\s|$))")
+_AT_START = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=[#>]|--|[-+](?:\s|$)))")
 
 
 def render(table: Table) -> str:
@@ -55,7 +55,7 @@ def _width(text: str) -> int:
 def escape(text: str) -> str:
     """Return the text on one line, showing as it is."""
     line = _SPECIAL.sub(lambda match: "\\" + match[0], " ".join(text.split()))
-    return _AT_START.sub(lambda match: f"{match[1]}\\" if match[1] else "\\", line)
+    return _AT_START.sub(lambda match: match[1] + "\\", line)
 
 
 def escape_cell(text: str) -> str:

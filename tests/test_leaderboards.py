@@ -1,0 +1,877 @@
+"""Leaderboards: the published numbers, what is bold, rows of runs, and the formats."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from click.testing import CliRunner
+from hypothesis import example, given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+from pydantic import ValidationError
+from rich.console import Console
+
+import leaderboards
+from bench.errors import BenchError
+from leaderboards import numbers, runs
+from leaderboards.command import leaderboard
+from leaderboards.model import Cell, ColumnSpec, Definition, Group, Row, Table
+from leaderboards.renderers import FORMATS, latex, markdown
+from leaderboards.renderers.terminal import Drawing
+from leaderboards.tables import definition, mark_best
+
+# ------------------------------------------------------------------ the paper, typed in again; * is bold there
+
+TABLE1 = """
+Current study
+Baseline      | 30.0  | 3.1   | 18.6  | 23.5  | 14.9  | 38.3  | 25.5  | 45.0  | 42.8
+CheXagent     | 36.9  | 3.7*  | 21.5* | 21.1  | 18.0  | 31.5  | 22.5  | 38.6  | 38.1
+SAE-Rad (x64) | 37.2* | 1.9   | 17.1  | 29.1* | 18.2* | 47.2* | 34.3* | 54.4* | 53.2*
+Upper bound models
+MAIRA-1       | 47.8  | 14.2  | 28.9  | 33.3  | 29.6  | 47.7  | 38.6  | 56.0  | 55.7
+MAIRA-2       | 50.4* | 23.1* | 38.4* | 41.7* | 39.6* | 50.4* | 41.6* | 59.1* | 58.1*
+"""
+TABLE2 = """
+Expansion and sparsity
+×128         | 34.83  | 29.91  | 32.18
+×64          | 35.95* | 31.95* | 33.83*
+×32          | 31.22  | 27.89  | 29.46
+×128 dense   | 32.57  | 27.06  | 29.56
+×64 dense    | 31.15  | 28.46  | 29.74
+×32 dense    | 32.02  | 28.61  | 30.22
+With the indication and earlier reports
+×64 /w inds  | 38.78* | 28.22  | 32.67
+×64 /w inds  | 38.45  | 32.42  | 35.18
+×64 /w inds + prev. reps | 37.32 | 39.83* | 38.45*
+"""
+TABLE3 = """
+×64, batches of 2,048, 200,000 steps
+Conerly et al. (2024) SAE | 5.3e-3 | 15.7  | 81.3
+SAE-Rad                   | 8.0e-3 | 13.6* | 84.3*
+"""
+TABLE4 = """
+Published estimates
+SAE-Rad   | 239,931   | 76M | 60,000      | $3.25 | 0.1 | $0.00005
+cheXagent | 1,100,000 | 8B  | NA          | NA    | 8   | $0.001
+MAIRA 2   | 510,848   | 7B  | 100,000,000 | $4000 | 7   | $0.001
+"""
+TABLE5 = """
+200,000 steps, batches of 2,048
+×128       | 128 | 6e-3    | 12.0 | 90.9
+×64        | 64  | 8e-3    | 13.6 | 84.3
+×32        | 32  | 9e-3    | 15.1 | 79.2
+×128 dense | 128 | 3.75e-3 | 26.0 | 93.2
+×64 dense  | 64  | 5e-3    | 28.4 | 88.5
+×32 dense  | 32  | 5.63e-3 | 31.8 | 84.7
+"""
+PAPER = {"table1": TABLE1, "table2": TABLE2, "table3": TABLE3, "table4": TABLE4, "table5": TABLE5}
+
+
+def as_typed(table: Table) -> list[list[str]]:
+    """Return the table's groups and rows as the texts above split into them."""
+    lines = []
+    for group in table.groups:
+        lines.append([group.heading])
+        lines += [[row.label, *(cell.text + "*" * cell.bold for cell in row.cells)] for row in group.rows]
+    return lines
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_numbers_and_bold_are_those_of_the_paper(name: str) -> None:
+    printed = [[part.strip() for part in line.split("|")] for line in PAPER[name].strip().splitlines()]
+    assert as_typed(leaderboards.build(name)) == printed
+
+
+def test_radfact_precision_and_recall_of_maira_are_shown_in_full() -> None:
+    table = leaderboards.build("table1", columns="full")
+    assert [column.key for column in table.columns][:3] == ["RadFact-P", "RadFact-R", "RadFact"]
+    by_label = {row.label: [cell.text for cell in row.cells[:3]] for row in table.rows()}
+    assert by_label["MAIRA-1"] == ["48.3", "47.2", "47.8"]
+    assert by_label["MAIRA-2"] == ["52.9", "48.2", "50.4"]
+    assert by_label["Baseline"] == ["–", "–", "30.0"]
+    assert any("RadFact-P, RadFact-R of Baseline" in note for note in table.notes)
+
+
+def test_columns_of_table_1_stand_in_the_papers_order() -> None:
+    keys = [column.key for column in leaderboards.build("table1").columns]
+    assert keys == ["RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14"]
+
+
+@pytest.mark.parametrize("name", PAPER)
+def test_published_rows_say_where_they_are_from(name: str) -> None:
+    rows = list(leaderboards.build(name).rows())
+    assert all(row.origin == "published" and "arXiv 24" in row.source and row.population for row in rows)
+
+
+@pytest.mark.parametrize(("label", "n"), [("SAE-Rad (x64)", 3403), ("MAIRA-2", 2461)])
+def test_the_two_populations_of_table_1(label: str, n: int) -> None:
+    (row,) = (row for row in leaderboards.build("table1").rows() if row.label == label)
+    assert (row.dataset, row.split, row.n) == ("MIMIC-CXR", "test", n)
+    assert row.origin_text == f"published: MIMIC-CXR test, n={n:,}"
+
+
+def test_f1_of_table_2_is_the_harmonic_mean_except_where_the_notes_say_so() -> None:
+    table = leaderboards.build("table2")
+    odd = []
+    for row in table.rows():
+        p, r, f1 = (float(cell.text) for cell in row.cells)
+        if abs(2 * p * r / (p + r) - f1) > 0.01:
+            odd.append((row.label, f"{2 * p * r / (p + r):.2f}"))
+    assert odd == [("×64 /w inds + prev. reps", "38.53")]
+    assert any("38.53" in note for note in table.notes)
+
+
+# ------------------------------------------------------------------ runs
+
+
+def score(value: float | None, signature: str = "s", **more: Any) -> dict[str, Any]:
+    ends = {} if value is None else {"ci_low": value - 0.01, "ci_high": value + 0.02}
+    return {"value": value, "n": 100, "n_undefined": 0, "n_failed": 0, "signature": signature, **ends, **more}
+
+
+def write_run(
+    folder: Path,
+    scores: dict[str, Any],
+    *,
+    label: str = "mine",
+    system: str = "sae-rad",
+    facts: dict[str, float] | None = None,
+    config: dict[str, Any] | None = None,
+    **summary: Any,
+) -> Path:
+    """Write a finished run folder as the harness does."""
+    folder.mkdir(parents=True)
+    about = {"label": label, "system": system, "dataset": "demo", "split": "test", "n_cases": 100}
+    files = {
+        "run.json": {**about, "config": config or {}, "created": "2026-11-23T00:00:00+00:00"},
+        "facts.json": facts or {},
+        "summary.json": {
+            **about,
+            "fingerprint": "f",
+            "n_groups": 64,
+            "n_reports_failed": 0,
+            "scores": scores,
+            **summary,
+        },
+        "done.json": {},
+    }
+    for name, content in files.items():
+        (folder / name).write_text(json.dumps(content))
+    return folder
+
+
+def measured(table: Table) -> list[Row]:
+    return [row for row in table.rows() if row.origin == "measured"]
+
+
+def cell(table: Table, label: str, key: str) -> Cell:
+    (row,) = (row for row in table.rows() if row.label == label)
+    return row.cells[[column.key for column in table.columns].index(key)]
+
+
+def test_a_run_becomes_a_row_that_says_it_is_measured(tmp_path: Path) -> None:
+    scores = {"BL4": score(0.0312), "Ma-14": score(0.5), "RG-L": score(None, reason="no luck", remedy="try again")}
+    write_run(tmp_path / "deep" / "er" / "mine", scores, stand_ins=["encoder pixels (rad-dino)"])
+    table = leaderboards.build("table1", tmp_path)
+    (row,) = measured(table)
+    assert row.origin_text == "measured: demo test, n=100"
+    assert (row.source, row.stand_ins) == ("deep/er/mine", ("encoder pixels (rad-dino)",))
+    assert table.groups[-1].heading == "Measured: demo test, 100 cases of 64 patients"
+    assert cell(table, "mine", "BL4") == Cell("3.1", "2.1", "5.1", "s")
+    assert cell(table, "mine", "Ma-14").text == "50.0"
+    assert cell(table, "mine", "RG-L").text == "–"
+    assert "– RG-L of mine: no luck. Remedy: try again." in table.notes
+    assert any(note.startswith("– RadFact, MTR, RGER, Ma-5, Mi-5, Mi-14 of mine: not among") for note in table.notes)
+    assert "Embedded stand-ins in mine: encoder pixels (rad-dino)." in table.notes
+    assert "Signature of BL4, Ma-14: s" in table.notes
+
+
+def test_published_rows_can_be_left_out(tmp_path: Path) -> None:
+    write_run(tmp_path / "mine", {"BL4": score(0.1)})
+    table = leaderboards.build("table1", tmp_path, published=False)
+    assert [row.label for row in table.rows()] == ["mine"]
+    assert not any("MAIRA-1" in note for note in table.notes)
+
+
+def test_only_four_files_of_a_run_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write_run(tmp_path / "mine", {"BL4": score(0.1)})
+    (folder / "reports.jsonl").write_text("text of patients")
+    read: set[str] = set()
+    original = Path.read_text
+
+    def spy(self: Path, *args: Any, **kwargs: Any) -> str:
+        read.add(self.name)
+        return original(self, *args, **kwargs)
+
+    monkeypatch.setattr(Path, "read_text", spy)
+    runs.find(tmp_path)
+    assert read == {"run.json", "summary.json", "facts.json"}
+
+
+def best(tmp_path: Path, key: str = "BL4", name: str = "table1") -> list[str]:
+    table = leaderboards.build(name, tmp_path)
+    return [row.label for row in measured(table) if cell(table, row.label, key).bold]
+
+
+def test_the_best_of_runs_on_the_same_cases_is_bold(tmp_path: Path) -> None:
+    for label, value in [("a", 0.10), ("b", 0.30), ("c", 0.20)]:
+        write_run(tmp_path / label, {"BL4": score(value)}, label=label)
+    assert best(tmp_path) == ["b"]
+
+
+def test_ties_as_printed_are_all_bold(tmp_path: Path) -> None:
+    for label, value in [("a", 0.30004), ("b", 0.29996), ("c", 0.20)]:
+        write_run(tmp_path / label, {"BL4": score(value)}, label=label)
+    assert best(tmp_path) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"split": "test-novel"},
+        {"dataset": "iu-xray"},
+        {"n_cases": 99},
+        {"n_groups": 63},
+        {"cases_digest": "other"},
+        {"dataset_fingerprint": "other"},
+    ],
+)
+def test_runs_on_other_cases_are_not_compared(tmp_path: Path, other: dict[str, Any]) -> None:
+    write_run(tmp_path / "a", {"BL4": score(0.1)}, label="a")
+    write_run(tmp_path / "b", {"BL4": score(0.2)}, label="b", **other)
+    table = leaderboards.build("table1", tmp_path, published=False)
+    assert best(tmp_path) == []
+    assert len({group.heading for group in table.groups}) == len(table.groups) == 2
+
+
+def test_scores_of_different_signatures_are_not_compared(tmp_path: Path) -> None:
+    for label, value, signature in [("a", 0.1, "old"), ("b", 0.2, "old"), ("c", 0.9, "new")]:
+        write_run(tmp_path / label, {"BL4": score(value, signature), "MTR": score(value)}, label=label)
+    assert best(tmp_path) == ["b"]
+    assert best(tmp_path, "MTR") == ["c"]
+    (note,) = (n for n in leaderboards.build("table1", tmp_path).notes if n.startswith("Signature of BL4"))
+    assert note == "Signature of BL4: differs, rows are compared only where theirs is the same: a, b: old · c: new"
+
+
+def test_published_and_measured_rows_are_never_one_group(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"BL4": score(0.9)}, dataset="MIMIC-CXR", n_cases=3403)
+    table = leaderboards.build("table1", tmp_path)
+    assert cell(table, "CheXagent", "BL4").bold
+    assert not cell(table, "mine", "BL4").bold
+    assert all(len({row.origin for row in group.rows}) == 1 for group in table.groups)
+
+
+def test_runs_of_one_label_are_told_apart_by_folder(tmp_path: Path) -> None:
+    write_run(tmp_path / "x" / "mine", {"BL4": score(0.1)})
+    write_run(tmp_path / "y" / "mine", {"BL4": score(0.2)})
+    write_run(tmp_path / "z" / "mine", {"BL4": score(0.2)}, split="test-novel", n_reports_failed=3)
+    table = leaderboards.build("table1", tmp_path)
+    assert [row.label for row in measured(table)] == ["mine (x/mine)", "mine (y/mine)", "mine"]
+    assert "mine: 3 of 100 reports failed, scored as empty." in table.notes
+
+
+def test_failures_stand_below_the_table(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"BL4": score(0.1, n_failed=4)}, n_reports_failed=2, n_missing_as_empty=1, n_problems=7)
+    notes = leaderboards.build("table1", tmp_path).notes
+    assert "BL4 of mine: 4 of 100 cases have no verdict and are left out." in notes
+    assert "mine: 2 of 100 reports failed, scored as empty." in notes
+    assert "mine: 1 of 100 candidates were missing, scored as empty." in notes
+    assert "mine: 7 entries of the dataset were left out or faulty (problems.jsonl)." in notes
+
+
+def test_intervals_say_how_they_were_made(tmp_path: Path) -> None:
+    ways = {"bootstrap": 1000, "confidence": 0.95, "cluster": "group"}
+    write_run(tmp_path / "a", {"BL4": score(0.1)}, run=ways)
+    notes = leaderboards.build("table1", tmp_path).notes
+    assert "Intervals [low, high] are 95% confidence intervals, from 1,000 bootstrap resamples of patients." in notes
+
+
+def test_variants_are_columns_of_the_full_table_only(tmp_path: Path) -> None:
+    extra = score(0.5, heading="Words", scale=1.0, decimals=2, higher_is_better=False)
+    write_run(tmp_path / "a", {"Ma-14": score(0.3), "neg/Ma-14": score(0.25), "hf/words": extra}, label="a")
+    write_run(tmp_path / "b", {"neg/Ma-14": score(0.35), "hf/words": {**extra, "value": 0.25}}, label="b")
+    assert "neg/Ma-14" not in [column.key for column in leaderboards.build("table1", tmp_path).columns]
+    table = leaderboards.build("table1", tmp_path, "full")
+    assert [column.key for column in table.columns][-2:] == ["hf/words", "neg/Ma-14"]
+    assert (cell(table, "a", "neg/Ma-14").text, cell(table, "b", "neg/Ma-14").bold) == ("25.0", True)
+    assert (cell(table, "a", "hf/words").text, cell(table, "b", "hf/words").bold) == ("0.50", True)
+
+
+def test_table_2_takes_radfact_of_sae_rad_runs(tmp_path: Path) -> None:
+    radfact = {"RadFact-P": score(0.3595), "RadFact-R": score(0.31954), "RadFact": score(0.33833)}
+    write_run(tmp_path / "a", {**radfact, "x/RadFact": score(0.4), "x/BL4": score(0.1)}, label="x64")
+    write_run(tmp_path / "b", radfact, label="other", system="chexagent")
+    table = leaderboards.build("table2", tmp_path)
+    assert [[c.text for c in row.cells] for row in measured(table)] == [["35.95", "31.95", "33.83"]]
+    assert "Finished runs with nothing to show here: other (b)." in table.notes
+    assert [c.key for c in leaderboards.build("table2", tmp_path, "full").columns][3:] == ["x/RadFact"]
+
+
+FACTS = {"L0": 13.64, "explained_variance": 0.84329, "sparsity": 0.008, "expansion": 64.0, "steps": 200_000.0}
+
+
+def test_tables_3_and_5_take_the_facts_of_sae_rad_runs(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {}, label="a", facts=FACTS)
+    write_run(tmp_path / "b", {}, label="b", facts={**FACTS, "L0": 15.7, "explained_variance": 0.813})
+    third, fifth = leaderboards.build("table3", tmp_path), leaderboards.build("table5", tmp_path)
+    assert [c.text for c in measured(third)[0].cells] == ["8e-3", "13.6", "84.3"]
+    assert [c.text for c in measured(fifth)[0].cells] == ["64", "8e-3", "13.6", "84.3"]
+    assert (best(tmp_path, "L0", "table3"), best(tmp_path, "explained_variance", "table3")) == (["a"], ["a"])
+    assert best(tmp_path, "L0", "table5") == []  # the paper bolds nothing there
+
+
+def test_facts_of_different_encoders_are_not_compared(tmp_path: Path) -> None:
+    for label, encoder, l0 in [("a", "pixels", 1.0), ("b", "rad-dino", 2.0)]:
+        config = {"systems": {label: {"use": "sae-rad", "encoder": encoder}}}
+        write_run(tmp_path / label, {}, label=label, facts={**FACTS, "L0": l0}, config=config)
+    assert best(tmp_path, "L0", "table3") == []
+
+
+def test_options_fill_in_what_facts_do_not_say(tmp_path: Path) -> None:
+    sae = {"expansion": 32, "sparsity": 0.00563, "steps": 3000}
+    config = {"dataset": {"unit": "image"}, "systems": {"mine": {"use": "sae-rad", "sae": sae}}}
+    write_run(tmp_path / "a", {}, facts={"L0": 31.84, "explained_variance": 0.8471}, config=config)
+    table = leaderboards.build("table5", tmp_path)
+    assert [c.text for c in measured(table)[0].cells] == ["32", "5.63e-3", "31.8", "84.7"]
+    assert "demo test, n=100: unit image." in table.notes
+
+
+def test_table_4_shows_what_facts_have_and_says_what_runs_do_not_measure(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {}, facts={"n_train": 239931.0, "n_parameters": 75_596_544.0})
+    write_run(tmp_path / "b", {}, label="nn", facts={"n_train": 800.0})
+    table = leaderboards.build("table4", tmp_path)
+    assert [[c.text for c in row.cells] for row in measured(table)] == [
+        ["239,931", "76M", "–", "–", "–", "–"],
+        ["800", "–", "–", "–", "–", "–"],
+    ]
+    assert "– Active training parameters of nn: the run's facts.json has no n_parameters." in table.notes
+
+
+# ------------------------------------------------------------------ runs that give no row
+
+
+def test_an_unfinished_run_is_named(tmp_path: Path) -> None:
+    (write_run(tmp_path / "out" / "mine", {"BL4": score(0.1)}) / "done.json").unlink()
+    table = leaderboards.build("table1", tmp_path)
+    assert measured(table) == []
+    assert any(note.startswith("Skipped out/mine: not finished (no done.json)") for note in table.notes)
+
+
+def test_a_folder_above_runs_is_no_unfinished_run(tmp_path: Path) -> None:
+    write_run(tmp_path / "out" / "mine", {"BL4": score(0.1)})
+    (tmp_path / "out" / "run.json").write_text("{}")
+    assert runs.find(tmp_path)[1] == []
+
+
+def test_a_run_reached_twice_by_links_counts_once(tmp_path: Path) -> None:
+    elsewhere = write_run(tmp_path / "elsewhere" / "mine", {"BL4": score(0.1)})
+    root = tmp_path / "runs"
+    root.mkdir()
+    (root / "a").symlink_to(elsewhere)
+    (root / "b").symlink_to(elsewhere)
+    (root / "loop").symlink_to(root)
+    assert [run.folder for run in runs.find(root)[0]] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "why"),
+    [
+        ("summary.json", '{"system": ', "not valid JSON"),
+        ("summary.json", '{"system": "x"}', "dataset: Field required"),
+        ("summary.json", "[]", "the file: "),
+        ("facts.json", '{"L0": "many"}', "L0: "),
+        ("facts.json", '{"L0": NaN}', "L0: Input should be a finite number"),
+        ("run.json", "", "not valid JSON"),
+        ("summary.json", None, "no such file"),
+    ],
+)
+def test_a_broken_file_is_named_and_the_other_runs_are_shown(
+    tmp_path: Path, file: str, content: str | None, why: str
+) -> None:
+    write_run(tmp_path / "good", {"BL4": score(0.1)}, label="good")
+    broken = write_run(tmp_path / "bad", {"BL4": score(0.9)}, label="bad") / file
+    broken.unlink() if content is None else broken.write_text(content)
+    table = leaderboards.build("table1", tmp_path)
+    assert [row.label for row in measured(table)] == ["good"]
+    (note,) = (note for note in table.notes if note.startswith("Skipped bad: "))
+    assert str(broken) in note
+    assert why in note
+
+
+def test_a_score_that_is_no_number_names_its_key(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"BL4": {"value": "high"}})
+    (skipped,) = runs.find(tmp_path)[1]
+    assert "scores.BL4.value: Input should be a valid number" in skipped.why
+
+
+def test_a_folder_without_runs_is_said_to_be_so(tmp_path: Path) -> None:
+    assert f"No run below {tmp_path}: only published rows are shown." in leaderboards.build("table1", tmp_path).notes
+
+
+# ------------------------------------------------------------------ numbers and definitions
+
+
+@pytest.mark.parametrize(
+    ("style", "value", "text"),
+    [
+        ("count", 239931.0, "239,931"),
+        ("count", 1.5, "1.5"),
+        ("compact", 75_596_544.0, "76M"),
+        ("compact", 999_999.0, "1M"),
+        ("compact", 8e9, "8B"),
+        ("compact", 1234.0, "1.2K"),
+        ("compact", 999.0, "999"),
+        ("power", 0.008, "8e-3"),
+        ("power", 0.00375, "3.75e-3"),
+        ("power", 0.0, "0"),
+        ("number", 0.84329, "0.8"),
+    ],
+)
+def test_numbers_as_shown(style: str, value: float, text: str) -> None:
+    column = ColumnSpec.model_validate({"key": "k", "heading": "k", "fact": "k", "style": style, "decimals": 1})
+    assert numbers.format_value(column, value) == text
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"), [("5.3e-3", ("5.3", "-3")), ("8e+2", ("8", "2")), ("0.1", None), ("NA", None)]
+)
+def test_powers_of_ten_are_taken_apart(text: str, parts: tuple[str, str] | None) -> None:
+    assert numbers.split_power(text) == parts
+
+
+def raw_definition() -> dict[str, Any]:
+    row = {"label": "a", "source": "s", "population": "p", "values": {"k": "1"}}
+    return {
+        "name": "t",
+        "title": "T",
+        "columns": [{"key": "k", "heading": "k"}],
+        "groups": [{"heading": "g", "rows": [row]}],
+    }
+
+
+def test_a_value_without_a_column_is_refused() -> None:
+    raw = raw_definition()
+    raw["groups"][0]["rows"][0]["values"] = {"j": "1"}
+    with pytest.raises(ValidationError, match="no column j"):
+        Definition.model_validate(raw)
+
+
+def test_an_empty_value_is_refused() -> None:
+    raw = raw_definition()
+    raw["groups"][0]["rows"][0]["values"] = {"k": " "}
+    with pytest.raises(ValidationError, match="empty: k"):
+        Definition.model_validate(raw)
+
+
+def test_published_numbers_are_text_in_the_data_files() -> None:
+    """A YAML number would lose the decimals printed: 30.0 is not 30."""
+    folder = Path(str(leaderboards.__file__)).parent / "data"
+    for file in sorted(folder.glob("*.yaml")):
+        raw = yaml.safe_load(file.read_text())
+        values = [v for group in raw["groups"] for row in group["rows"] for v in row["values"].values()]
+        assert values
+        assert all(isinstance(value, str) for value in values)
+        assert raw["name"] == file.stem
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.sampled_from("xy")), min_size=1, max_size=6), st.booleans())
+def test_bold_is_the_extreme_of_each_signature(values: list[tuple[int, str]], higher: bool) -> None:
+    column = ColumnSpec(key="k", heading="k", score="k", better="higher" if higher else "lower")
+    cells = [Cell(f"{value / 10:.1f}", signature=signature) for value, signature in values]
+    rows = tuple(Row(str(i), "measured", str(i), "", "d", "s", 1, (c,)) for i, c in enumerate(cells))
+    marked = mark_best(Group("g", rows), [column])
+    for row, (value, signature) in zip(marked.rows, values, strict=True):
+        rivals = [v for v, s in values if s == signature]
+        extreme = max(rivals) if higher else min(rivals)
+        assert row.cells[0].bold == (len(rivals) > 1 and value == extreme)
+
+
+# ------------------------------------------------------------------ formats
+
+NASTY = r"a<b>&_%#$ {x} \ ^~ [1] | *x* `q` -- é 漢 <script>alert('1')</script>"
+
+
+@pytest.fixture
+def nasty(tmp_path: Path) -> Table:
+    reason = {"reason": f"why {NASTY}\nline two", "remedy": f"do {NASTY}"}
+    write_run(tmp_path / "a", {"BL4": score(0.1, f"sig {NASTY}"), "MTR": score(None, **reason)}, label=NASTY)
+    write_run(tmp_path / "b", {"BL4": score(0.2), "MTR": score(0.2)}, label="[b]", split=NASTY, stand_ins=[NASTY])
+    return leaderboards.build("table1", tmp_path)
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+@pytest.mark.parametrize("name", PAPER)
+def test_the_same_table_is_the_same_text(fmt: str, name: str, tmp_path: Path) -> None:
+    write_run(
+        tmp_path / "b" / "x", {"BL4": score(0.2), "RadFact": score(0.3)}, label="x", facts={**FACTS, "n_train": 1.0}
+    )
+    write_run(tmp_path / "a" / "y", {"BL4": score(0.1), "RadFact": score(0.4)}, label="y", facts=FACTS)
+    first, again = (leaderboards.render(leaderboards.build(name, tmp_path), fmt) for _ in range(2))
+    assert first == again
+    assert first.endswith("\n")
+
+
+def test_an_unknown_format_names_the_known_ones() -> None:
+    with pytest.raises(BenchError, match="Did you mean html"):
+        leaderboards.render(leaderboards.build("table1"), "htm")
+
+
+def parsed(table: Table) -> list[dict[str, str]]:
+    text = leaderboards.render(table, "csv")
+    rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+    assert all(None not in row and None not in row.values() for row in rows)
+    return rows
+
+
+def test_csv_comes_back_through_the_csv_module(nasty: Table) -> None:
+    rows = parsed(nasty)
+    assert [row["model"] for row in rows] == [row.label for row in nasty.rows()]
+    for read, row in zip(rows, nasty.rows(), strict=True):
+        for column, c in zip(nasty.columns, row.cells, strict=True):
+            shown = (c.text if c.present else "", c.low, c.high, c.signature)
+            ends = ("", "_low", "_high", "_signature")
+            assert tuple(read[column.key + end] for end in ends) == shown
+
+
+def test_csv_keeps_interval_origin_and_reason_apart(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"BL4": score(0.1), "MTR": score(None, reason="no luck", remedy="try again")})
+    row = parsed(leaderboards.build("table1", tmp_path))[-1]
+    assert (row["BL4"], row["BL4_low"], row["BL4_high"]) == ("10.0", "9.0", "12.0")
+    assert (row["origin"], row["dataset"], row["split"], row["n"]) == ("measured", "demo", "test", "100")
+    assert "MTR: no luck (try again)" in row["remarks"]
+
+
+def markdown_cells(line: str) -> list[str]:
+    """Split a line of a GitHub table at bars that are not escaped."""
+    return [part.strip() for part in re.split(r"(?<!\\)\|", line)[1:-1]]
+
+
+def test_markdown_is_one_aligned_table(nasty: Table) -> None:
+    lines = [line for line in leaderboards.render(nasty, "md").splitlines() if line.startswith("|")]
+    assert len(lines) == 2 + len(nasty.groups) + len(list(nasty.rows()))
+    assert {len(markdown_cells(line)) for line in lines} == {len(nasty.columns) + 2}
+    assert len({sum(2 if char == "漢" else 1 for char in line) for line in lines}) == 1
+    assert "**3.7**" in leaderboards.render(leaderboards.build("table1"), "md")
+    assert any("20.0 [19.0, 22.0]" in line for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("sae-rad", "sae-rad"),
+        ("a_b", "a_b"),
+        ("_a_", r"\_a\_"),
+        ("a|b", r"a\|b"),
+        ("<b>", r"\<b>"),
+        ("1 < 2", "1 < 2"),
+        ("&lt;", r"\&lt;"),
+        ("AT&T", "AT&T"),
+        ("[a](b)", r"[a]\(b)"),
+        ("pip install 'x[sae]'", "pip install 'x[sae]'"),
+        ("# no heading", r"\# no heading"),
+        ("1. no list", r"1\. no list"),
+        ("- no list", r"\- no list"),
+        ("two\nlines", "two lines"),
+        ("a\\|b", r"a\\\|b"),
+    ],
+)
+def test_markdown_shows_texts_as_they_are(text: str, escaped: str) -> None:
+    assert markdown.escape_cell(text) == escaped
+
+
+def rendered(text: str) -> str:
+    """Return what a Markdown reader sees of a text: no markup may come of it."""
+    reader = MarkdownIt("commonmark").enable(["table", "strikethrough"])
+    block = reader.parse(text)
+    assert [token.type for token in block] == ["paragraph_open", "inline", "paragraph_close"]
+    inline = block[1].children or []
+    assert {token.type for token in inline} <= {"text", "text_special"}
+    return "".join(token.content for token in inline)
+
+
+@given(st.text(st.sampled_from("ab1 _*`~<>&;#|[]()!\\:-+=.lt/é"), min_size=1).filter(str.strip))
+@example(NASTY)
+@example("---- ")
+def test_a_markdown_reader_sees_the_text_itself(text: str) -> None:
+    assert rendered(markdown.escape(text)) == " ".join(text.split())
+
+
+def test_a_markdown_reader_sees_the_table(nasty: Table) -> None:
+    tokens = MarkdownIt("commonmark").enable("table").parse(leaderboards.render(nasty, "md"))
+    cells = [t.children or [] for before, t in pairwise(tokens) if before.type in ("th_open", "td_open")]
+    texts = ["".join(child.content for child in cell) for cell in cells]
+    width = len(nasty.columns) + 2
+    assert texts[0::width] == [
+        "Model",
+        *(text for g in nasty.groups for text in (g.heading, *(r.label for r in g.rows))),
+    ]
+    assert not any(token.type.startswith("html") for token in tokens)
+
+
+OUTER = {"html", "head", "meta", "title", "style", "body", "main", "h1", "div", "ul", "li"}
+ELEMENTS = OUTER | {"table", "thead", "tbody", "tr", "th", "td", "span", "strong", "sup"}
+
+
+class Page(HTMLParser):
+    """Texts by element, and every element and attribute met."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.elements: set[str] = set()
+        self.attributes: set[str] = set()
+        self.texts: list[tuple[str, str]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+        if tag != "meta":
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if data.strip():
+            self.texts.append((self.stack[-1], data.strip()))
+
+
+def read_page(table: Table) -> Page:
+    page = Page()
+    page.feed(leaderboards.render(table, "html"))
+    page.close()
+    assert page.stack == []
+    return page
+
+
+def test_html_shows_nasty_texts_as_they_are_and_holds_no_element_of_theirs(nasty: Table) -> None:
+    page = read_page(nasty)
+    assert ("th", NASTY) in page.texts
+    assert any(NASTY in text for tag, text in page.texts if tag == "li")
+    assert page.elements <= ELEMENTS
+
+
+def test_html_needs_nothing_from_elsewhere(nasty: Table) -> None:
+    page = read_page(nasty)
+    text = leaderboards.render(nasty, "html")
+    assert not page.attributes & {"src", "href", "onclick", "onload"}
+    assert "url(" not in text
+    assert "@import" not in text
+    assert "prefers-color-scheme: dark" in text
+    assert "overflow-x: auto" in text
+
+
+def test_html_bolds_and_has_intervals(nasty: Table) -> None:
+    page = read_page(nasty)
+    assert ("strong", "50.4") in page.texts
+    assert ("span", "[19.0, 22.0]") in page.texts
+    assert ("sup", "−3") in read_page(leaderboards.build("table3")).texts
+
+
+@pytest.mark.parametrize(
+    ("text", "escaped"),
+    [
+        ("a_b", r"a\_b"),
+        ("50 %", r"50 \%"),
+        ("R&D #1", r"R\&D \#1"),
+        ("$3.25", r"\$3.25"),
+        ("{x}", r"\{x\}"),
+        ("\\", r"\textbackslash{}"),
+        ("×64", r"$\times$64"),
+        ("–", "--"),
+        ("a--b", "a-{}-b"),
+        ("a---b", "a-{}-{}-b"),
+        ("[b]", "{[}b{]}"),
+        ("*", "{*}"),
+        ("é", "é"),
+        ("漢", "{[}U+6F22{]}"),
+        ("\0", "{[}U+0000{]}"),
+        ("a\nb", "a b"),
+    ],
+)
+def test_latex_shows_texts_as_they_are(text: str, escaped: str) -> None:
+    assert latex.escape(text) == escaped
+
+
+def test_latex_rows_have_as_many_cells_as_columns(nasty: Table) -> None:
+    text = leaderboards.render(nasty, "tex")
+    n = len(nasty.columns) + 2
+    body = text[text.index(r"\toprule") : text.index(r"\bottomrule")]
+    rows = [line for line in body.splitlines() if line.endswith(r"\\") and "multicolumn" not in line]
+    assert len(rows) == 1 + len(list(nasty.rows())) + 2  # a row of headings, and one of intervals a measured row
+    assert {len(re.findall(r"(?<!\\)&", row)) + 1 for row in rows} == {n}
+    assert not any(re.match(r"\s*[\[*]", row) for row in rows)  # would be an argument of the \\ before
+    for open_, close in [(r"\begin{table}", r"\end{table}"), (r"\begin{tabular}", r"\end{tabular}")]:
+        assert text.count(open_) == text.count(close) == 1
+    assert r"\multicolumn{3}{c}{NLG Metrics}" in text
+    assert r"\cmidrule(lr){3-5}" in text
+    assert r"{\scriptsize {[}19.0, 22.0{]}}" in text
+    unescaped = re.sub(r"\\[{}]", "", text)
+    assert unescaped.count("{") == unescaped.count("}")
+
+
+def test_latex_writes_powers_of_ten_as_mathematics() -> None:
+    assert r"$5.3 \times 10^{-3}$" in leaderboards.render(leaderboards.build("table3"), "tex")
+
+
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+@pytest.mark.parametrize("name", PAPER)
+def test_latex_compiles(name: str, nasty: Table, tmp_path: Path) -> None:
+    tables = [leaderboards.build(name, columns="full"), *([nasty] if name == "table1" else [])]
+    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}"
+    texts = "\n".join(leaderboards.render(table, "tex") for table in tables)
+    (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}{packages}\\begin{{document}}{texts}\\end{{document}}")
+    command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_terminal_shows_every_number(nasty: Table, width: int) -> None:
+    console = Console(width=width, file=io.StringIO(), record=True)
+    console.print(Drawing(nasty))
+    text = console.export_text()
+    for row in nasty.rows():
+        for c in row.cells:
+            assert c.text in text
+    assert "Current study: MIMIC-CXR test, n=3,403 (published)" in " ".join(text.split())
+    assert max(map(len, text.splitlines())) <= width
+    if width == 200:
+        assert "[19.0, 22.0]" in text
+
+
+# ------------------------------------------------------------------ the command
+
+
+@pytest.fixture
+def call(bench: Callable[..., Any]) -> Callable[..., Any]:
+    return partial(bench, "leaderboard")
+
+
+def test_without_a_name_the_known_tables_are_listed(call: Callable[..., Any]) -> None:
+    result = call()
+    assert result.code == 0
+    assert [line.split()[0] for line in result.out.splitlines()] == list(PAPER)
+
+
+@pytest.mark.parametrize("name", ["tabel1", "../data/table1", "", "table1.yaml"])
+def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str, call: Callable[..., Any]) -> None:
+    result = call(name)
+    assert result.code == 2
+    assert "table1, table2, table3, table4, table5" in result.err
+    assert result.out == ""
+
+
+def test_a_near_miss_is_named(call: Callable[..., Any]) -> None:
+    assert "Did you mean table" in call("tabel1").err
+
+
+def test_without_runs_the_published_rows_are_shown_and_said_to_be_all(call: Callable[..., Any]) -> None:
+    result = call("table1")
+    assert result.code == 0
+    assert "**50.4**" in result.out
+    assert "There is no folder runs here" in result.out
+
+
+def test_runs_of_the_working_folder_are_found(call: Callable[..., Any]) -> None:
+    write_run(Path("runs") / "demo-test" / "mine", {"BL4": score(0.1)})
+    assert "measured: demo test, n=100" in call("table1").out
+
+
+def test_a_folder_asked_for_must_exist(call: Callable[..., Any]) -> None:
+    result = call("table1", "--runs", "nowhere")
+    assert result.code == 2
+    assert "nowhere: no such folder" in result.err
+
+
+@pytest.mark.parametrize(
+    ("suffix", "start"), [("md", "**Table 1"), ("csv", "group,"), ("tex", "% Needs"), ("html", "<!doc")]
+)
+def test_out_is_written_in_the_format_of_its_suffix(
+    tmp_path: Path, suffix: str, start: str, call: Callable[..., Any]
+) -> None:
+    file = Path(f"t.{suffix}").absolute()
+    result = call("table1", "--out", str(file))
+    assert (result.code, result.out) == (0, "")
+    assert file.read_text().startswith(start)
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_the_format_asked_for_wins_over_the_suffix(tmp_path: Path, call: Callable[..., Any]) -> None:
+    call("table1", "--out", str(tmp_path / "t.txt"), "--format", "csv")
+    assert (tmp_path / "t.txt").read_text().startswith("group,")
+
+
+@pytest.mark.parametrize(("out", "why"), [("t.docx", "add --format"), ("nowhere/t.md", "there is no folder nowhere")])
+def test_out_that_cannot_be_written_is_an_error(out: str, why: str, call: Callable[..., Any]) -> None:
+    result = call("table1", "--out", out)
+    assert result.code == 2
+    assert why in result.err
+
+
+def test_out_that_is_a_folder_is_an_error(tmp_path: Path, call: Callable[..., Any]) -> None:
+    assert call("table1", "--out", str(tmp_path)).code == 2
+
+
+def test_a_write_that_fails_leaves_the_old_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: Callable[..., Any]
+) -> None:
+    file = Path("t.md").absolute()
+    file.write_text("old")
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert call("table1", "--out", str(file)).code == 2
+    assert file.read_text() == "old"
+    assert list(file.parent.iterdir()) == [file]
+
+
+def test_csv_on_standard_output_is_csv_alone(tmp_path: Path, call: Callable[..., Any]) -> None:
+    (write_run(tmp_path / "mine", {}) / "done.json").unlink()
+    result = call("table1", "--format", "csv", "--runs", str(tmp_path))
+    assert "Skipped mine" not in result.out
+    assert "Skipped mine" in result.err
+    assert len(list(csv.reader(io.StringIO(result.out)))) == 6
+
+
+def test_on_a_terminal_the_table_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    runner = CliRunner()
+    with runner.isolation() as (out, _, _):
+        monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+        leaderboard.main(args=["table3"], standalone_mode=False)
+        text = out.getvalue().decode()
+    assert "SAE architectures" in text
+    assert "|" not in text
+
+
+def test_the_command_imports_click_and_little_else() -> None:
+    code = (
+        "import sys, leaderboards.command; "
+        "heavy = {'yaml', 'pydantic', 'numpy', 'rich', 'pandas', 'torch', 'leaderboards.tables'}; "
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_definitions_are_complete() -> None:
+    for name in leaderboards.names():
+        assert definition(name).title.startswith(f"Table {name.removeprefix('table')}: ")
+        assert replace(leaderboards.build(name), notes=()).notes == ()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Pixels = NDArray[np.float32]
 Points = NDArray[np.float64]
 Line = tuple[Points, float, float]
-"""Points [n, 2], width in chest units, brightness 0..1."""
+"""Points [n, 2], or several lines [m, n, 2]; width in chest units; brightness 0..1."""
 
 
 @lru_cache(maxsize=8)
@@ -70,23 +70,29 @@ class Canvas:
     angle: float = 0.0
     """Radians the chest is turned clockwise."""
 
-    def pixels(self, points: Points) -> list[tuple[float, float]]:
-        """Return points [n, 2] as pixel positions."""
+    def pixels(self, points: Points) -> list[float]:
+        """Return points [n, 2] as pixel positions x0, y0, x1, y1 …"""
         c, s = np.cos(self.angle) * self.scale, np.sin(self.angle) * self.scale
-        xy = points @ np.array([[c, s], [-s, c]]) + self.center
-        return [(x, y) for x, y in xy.tolist()]
+        placed: list[float] = (points @ np.array([[c, s], [-s, c]]) + self.center).ravel().tolist()
+        return placed
 
     def reduced(self, by: int) -> Canvas:
         """Return the same frame with pixels `by` times as large."""
         size = (-(-self.width // by), -(-self.height // by))
         return Canvas(*size, self.scale / by, (self.center[0] / by, self.center[1] / by), self.angle)
 
-    def _place(self, shapes: Sequence[Points]) -> list[list[tuple[float, float]]]:
+    def _place(self, shapes: Sequence[Points]) -> list[list[float]]:
         """Return the pixel positions of each of several shapes, transformed at one go."""
         if not shapes:
             return []
-        flat, ends = self.pixels(np.concatenate(shapes)), list(accumulate(map(len, shapes)))
+        flat, ends = self.pixels(np.concatenate(shapes)), list(accumulate(2 * len(shape) for shape in shapes))
         return [flat[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+
+    def enlarge(self, small: Pixels) -> Pixels:
+        """Return an array of a reduced canvas at this one's size."""
+        from PIL import Image
+
+        return np.array(Image.fromarray(small).resize((self.width, self.height), Image.Resampling.BILINEAR))
 
     @cached_property
     def _axes(self) -> tuple[Pixels, Pixels]:
@@ -134,23 +140,28 @@ class Canvas:
         pen = ImageDraw.Draw(sheet)
         for outline in self._place(areas):
             pen.polygon(outline, fill=255)
-        bands = self._place([_outline(points, width) for points, width, _ in tubes])
-        for (_, _, value), outline in zip(tubes, bands, strict=True):
+        bands = [(band, value) for points, width, value in tubes for band in _single(_outline(points, width))]
+        for outline, (_, value) in zip(self._place([band for band, _ in bands]), bands, strict=True):
             pen.polygon(outline, fill=int(160 * value), outline=int(255 * value))
-        for (_, width, value), path in zip(lines, self._place([points for points, _, _ in lines]), strict=True):
-            thick = max(1, round(width * self.scale))
-            joint = "curve" if thick > 2 and len(path) > 2 else None
-            pen.line(path, fill=int(255 * value), width=thick, joint=joint)
+        paths = [(path, width, value) for points, width, value in lines for path in _single(points)]
+        for xy, (_, width, value) in zip(self._place([path for path, _, _ in paths]), paths, strict=True):
+            pen.line(xy, fill=int(255 * value), width=max(1, round(width * self.scale)), joint="curve")
         return sheet
 
 
+def _single(points: Points) -> Iterable[Points]:
+    """Return one line [n, 2] or several [m, n, 2] as a sequence of lines."""
+    return points if points.ndim == 3 else (points,)
+
+
 def _outline(points: Points, width: float) -> Points:
-    """Return the outline of a band of some width about a curve [n, 2]."""
+    """Return the outlines [..., 2n, 2] of bands of some width about curves [..., n, 2]."""
     along = np.empty_like(points)
-    along[1:-1] = points[2:] - points[:-2]
-    along[0], along[-1] = points[1] - points[0], points[-1] - points[-2]
-    normal = along[:, ::-1] * (-1, 1) / np.maximum(np.hypot(along[:, :1], along[:, 1:]), 1e-9)
-    return np.concatenate([points + normal * (width / 2), (points - normal * (width / 2))[::-1]])
+    along[..., 1:-1, :] = points[..., 2:, :] - points[..., :-2, :]
+    along[..., 0, :], along[..., -1, :] = points[..., 1, :] - points[..., 0, :], points[..., -1, :] - points[..., -2, :]
+    length = np.maximum(np.sqrt((along**2).sum(-1, keepdims=True)), 1e-9)
+    aside = along[..., ::-1] * (-1, 1) / length * (width / 2)
+    return np.concatenate([points + aside, (points - aside)[..., ::-1, :]], axis=-2)
 
 
 def soften(sheet: PILImage, blur: float, size: tuple[int, int]) -> Pixels:

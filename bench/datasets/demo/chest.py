@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from bench.datasets.demo.canvas import Canvas, Points, mirror, smooth
 from bench.datasets.demo.findings import Finding
@@ -55,7 +56,7 @@ class Chest:
         heights = (top, top + 0.17, top + 0.5, 0.0, 0.5, self.angle)
         return self.breadth * float(np.interp(v, heights, knots))
 
-    def spine(self, v: float | Points) -> Points:
+    def spine(self, v: ArrayLike) -> Points:
         """Return u of the spine's midline at height v."""
         return self.curve * np.sin((np.asarray(v, float) + 0.9) * 1.9)
 
@@ -162,7 +163,8 @@ def heart(chest: Chest) -> Points:
         (0.21, -0.2),
         (0.08, -0.36),
     ]
-    return smooth(points) + (chest.heart_shift, 0.0)
+    outline: Points = smooth(points) + np.array([chest.heart_shift, 0.0])
+    return outline
 
 
 def mediastinum(chest: Chest) -> Points:

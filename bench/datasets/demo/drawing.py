@@ -18,6 +18,8 @@ from bench.datasets.demo.chest import Chest, Pose
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PILImage
+    from PIL.ImageFont import FreeTypeFont
+    from PIL.ImageFont import ImageFont as BitmapFont
 
 _TISSUE = 0.60
 _AIR = 0.47
@@ -37,6 +39,8 @@ class Scene:
     """Brightness of the vessels."""
     added: Pixels
     """Attenuation of everything else that is not tissue: bones, devices, lines."""
+    tissue: Pixels
+    """Attenuation of the body without its air; 0 outside."""
 
     def opacify(self, share: Pixels) -> None:
         """Replace a share 0..1 of the air by fluid or tissue."""
@@ -68,62 +72,64 @@ def _front_ribs(chest: Chest, sign: int) -> Points:
     return mirror(smooth(np.stack([edge, v[:, None] + drop], axis=2), closed=False, per=4), sign)
 
 
-def _bones(chest: Chest, pose: Pose, lungs: Pixels) -> Pixels:
-    """Return brightness of ribs (anterior faint; all faint off the lungs), clavicles, shoulder blades, arms, spine."""
-    ribs: list[Line] = []
-    for sign in (-1, 1):
-        ribs += [(rib, 0.062, 0.4) for rib in _front_ribs(chest, sign)]
-    for sign in (-1, 1):
-        ribs += [(rib, 0.06, 0.85) for rib in back_ribs(chest, sign)]
-    bodies, edges = _spine(chest)
-    girdle = [part for sign in (-1, 1) for part in _girdle(chest, pose.view, sign)]
-    cage = pose.canvas.ink(tubes=[*ribs, *(clavicle for clavicle, tube in girdle if tube)], lines=edges, blur=1.0)
-    rest = pose.canvas.ink(lines=[*(line for line, tube in girdle if not tube), *bodies], blur=1.8)
-    return cage * (np.float32(0.055) + np.float32(0.075) * lungs) + rest * np.float32(0.12)
+def _cage(chest: Chest, pose: Pose) -> Pixels:
+    """Return brightness of ribs (anterior faint), clavicles and the edges of the vertebrae."""
+    ribs = [(_front_ribs(chest, sign), 0.062, 0.4) for sign in (-1, 1)]
+    ribs += [(back_ribs(chest, sign), 0.06, 0.85) for sign in (-1, 1)]
+    ribs += [(_clavicle(chest, pose.view, sign), 0.066, 0.95) for sign in (-1, 1)]
+    return pose.canvas.ink(tubes=ribs, lines=_vertebral_edges(chest), blur=1.0)
 
 
-def _girdle(chest: Chest, view: str, sign: int) -> list[tuple[Line, bool]]:
-    """Return clavicle, shoulder blade and upper arm of one side, and whether each is drawn as a tube."""
+def _thick_bones(chest: Chest, view: str) -> list[Line]:
+    """Return shoulder blades, upper arms and the bodies of the vertebrae."""
+    return [*(line for sign in (-1, 1) for line in _shoulder(chest, view, sign)), (_vertebrae(chest), 0.2, 0.75)]
+
+
+def _vertebrae(chest: Chest) -> Points:
+    """Return the midlines [n, 2, 2] of the vertebral bodies."""
+    v = np.arange(-1.55, 1.8, 0.165)
+    ends = np.stack([v - 0.062, v + 0.062], axis=1)
+    return np.stack([np.broadcast_to(chest.spine(v)[:, None], ends.shape), ends], axis=2)
+
+
+def _vertebral_edges(chest: Chest) -> list[Line]:
+    bodies = _vertebrae(chest)
+    middle = (bodies - bodies.mean(1, keepdims=True)) * 0.5 + bodies.mean(1, keepdims=True)
+    aside = np.array([0.095, 0.0])
+    return [(bodies - aside, 0.016, 0.8), (bodies + aside, 0.016, 0.8), (middle, 0.02, 1.0)]
+
+
+def _clavicle(chest: Chest, view: str, sign: int) -> Points:
     v = chest.clavicle + (0.0 if view == "PA" else -0.1)
     bar = [(0.1, v + 0.02), (0.35, v + 0.0), (0.65, v - 0.17), (chest.breadth + 0.12, v - 0.22)]
+    return mirror(smooth(bar, closed=False), sign)
+
+
+def _shoulder(chest: Chest, view: str, sign: int) -> list[Line]:
+    """Return shoulder blade and upper arm of one side."""
     out = chest.breadth - (0.02 if view == "PA" else 0.16)
     blade = [(out + 0.2, -0.95), (out - 0.05, -0.6), (out - 0.08, -0.2), (out + 0.02, 0.12)]
     head = chest.breadth + 0.27
     shaft = np.array([(head, -0.85), (head + 0.22, -0.1)])
     return [
-        ((mirror(smooth(bar, closed=False), sign), 0.066, 0.95), True),
-        ((mirror(smooth(blade, closed=False), sign), 0.03, 0.5), False),
-        ((mirror(shaft, sign), 0.17, 0.55), False),
-        ((ellipse(head * sign, -0.88, 0.06, 0.06), 0.13, 0.7), False),
+        (mirror(smooth(blade, closed=False), sign), 0.03, 0.5),
+        (mirror(shaft, sign), 0.17, 0.55),
+        (ellipse(head * sign, -0.88, 0.06, 0.06), 0.13, 0.7),
     ]
-
-
-def _spine(chest: Chest) -> tuple[list[Line], list[Line]]:
-    """Return the bodies of the vertebrae, and their finer edges and pedicles."""
-    bodies: list[Line] = []
-    fine: list[Line] = []
-    for v in np.arange(-1.55, 1.8, 0.165).tolist():
-        u = float(chest.spine(v))
-        body = np.array([(u, v - 0.062), (u, v + 0.062)])
-        bodies.append((body, 0.2, 0.75))
-        fine += [(body + (d, 0.0), 0.016, 0.8) for d in (-0.095, 0.095)]
-        fine.append((np.array([(u, v - 0.03), (u, v + 0.03)]), 0.02, 1.0))
-    return bodies, fine
 
 
 # ------------------------------------------------------------------ lungs and soft parts
 
 
-def _vessels(chest: Chest, canvas: Canvas, rng: np.random.Generator) -> Pixels:
+def _vessels(canvas: Canvas, rng: np.random.Generator) -> Pixels:
     """Return brightness of the lung vessels: trees that leave the hila and thin out."""
     lines: list[Line] = []
     for sign in (-1, 1):
         hilum = np.array([0.2, 0.02 if sign < 0 else -0.05]) + rng.uniform(-0.05, 0.1, (14, 2))
         angles = np.linspace(-1.4, 1.5, 14) + rng.normal(0, 0.12, 14)
         paths, turns = _wander(hilum, angles, rng.uniform(0.45, 0.95, 14), 4, rng)
-        twigs = [_twigs(paths, turns, at, rng) for at in (1, 2, 3)]
-        for tree, width, value in [(paths, 0.03, 0.8), *((twig, 0.013, 0.5) for twig in twigs)]:
-            lines += _tapered(mirror(tree, sign), width, value)
+        lines += _tapered(mirror(paths, sign), 0.03, 0.8)
+        lines += [(mirror(_twigs(paths, turns, at, rng), sign), 0.009, 0.4) for at in (1, 2, 3)]
     return canvas.ink(lines=lines, blur=0.9)
 
 
@@ -144,14 +150,14 @@ def _twigs(paths: Points, turns: Points, at: int, rng: np.random.Generator) -> P
 def _tapered(paths: Points, width: float, value: float) -> list[Line]:
     steps = paths.shape[1] - 1
     fades = 1 - np.arange(steps) / (steps + 0.5)
-    return [(path[i : i + 2], width * fades[i], value * fades[i]) for i in range(steps) for path in paths]
+    return [(paths[:, i : i + 2], width * fade, value * fade) for i, fade in enumerate(fades.tolist())]
 
 
 def _mediastinum(chest: Chest, canvas: Canvas) -> Pixels:
     """Return 1 where heart, great vessels and aortic knob displace the lungs."""
     knob = ellipse(0.17 + chest.knob * 0.25, -0.36, chest.knob, chest.knob * 1.25)
-    core = canvas.ink([anatomy.heart(chest)], blur=2.0)
-    column = canvas.ink([anatomy.mediastinum(chest), knob], blur=2.0)
+    core = canvas.ink([anatomy.heart(chest)], blur=1.0)
+    column = canvas.ink([anatomy.mediastinum(chest), knob], blur=1.0)
     displaced: Pixels = 1 - (1 - np.float32(0.97) * core) * (1 - np.float32(0.88) * column)
     return displaced
 
@@ -165,7 +171,7 @@ def _gas(chest: Chest, canvas: Canvas, rng: np.random.Generator) -> Pixels:
     for _ in range(int(rng.integers(0, 5))):
         u, v = rng.uniform(-0.6, 0.9), max(chest.domes) + rng.uniform(0.42, 0.75)
         spots.append(ellipse(u, v, rng.uniform(0.05, 0.13), rng.uniform(0.04, 0.08), rng.uniform(0, 3)))
-    return canvas.ink(spots, lines=_airways(chest), blur=2.0) * np.float32(0.26)
+    return canvas.ink(spots, lines=_airways(chest), blur=1.0) * np.float32(0.26)
 
 
 def _airways(chest: Chest) -> list[Line]:
@@ -179,7 +185,7 @@ def _airways(chest: Chest) -> list[Line]:
 
 def _tissue(chest: Chest, canvas: Canvas) -> Pixels:
     """Return attenuation of the trunk without its air: thicker in the middle and below, 0 outside the body."""
-    trunk = canvas.ink([anatomy.torso(chest)], blur=2.0)
+    trunk = canvas.ink([anatomy.torso(chest)], blur=1.0)
     bulk = soften_mask(trunk, 0.24 * canvas.scale)
     middle = np.exp(-((canvas.x / np.float32(0.5)) ** 2)) * np.float32(0.11) - np.float32(0.02)
     below = np.float32(0.13) / (1 + np.exp((np.float32(0.75) - canvas.y) * 6))
@@ -189,7 +195,7 @@ def _tissue(chest: Chest, canvas: Canvas) -> Pixels:
 
 def _breasts(chest: Chest, canvas: Canvas) -> Pixels:
     shapes = [ellipse(sign * chest.breadth * 0.66, 0.5, 0.42, 0.42) for sign in (-1, 1)]
-    return canvas.ink(shapes, blur=3.5) * np.float32(chest.breast)
+    return canvas.ink(shapes, blur=1.7) * np.float32(chest.breast)
 
 
 def _hila(chest: Chest, canvas: Canvas) -> Pixels:
@@ -199,18 +205,21 @@ def _hila(chest: Chest, canvas: Canvas) -> Pixels:
 
 
 def paint(chest: Chest, pose: Pose, body_rng: np.random.Generator, film_rng: np.random.Generator) -> Scene:
-    """Paint a chest without the shadows of findings."""
-    canvas = pose.canvas
-    outline = canvas.ink([anatomy.lung(chest, -1), anatomy.lung(chest, 1)], blur=1.3)
-    depth = soften_mask(outline, 0.13 * canvas.scale)
-    air = outline * (np.float32(0.5) + np.float32(0.5) * depth) * (1 - _mediastinum(chest, canvas))
-    air *= (1 - _hila(chest, canvas)) * (1 + np.float32(0.04) * clouds(canvas.width, canvas.height, 12, film_rng))
-    added = _bones(chest, pose, outline) * np.float32(chest.bone)
+    """Paint a chest without the shadows of findings; what has no sharp edge is made at half the size."""
+    canvas, half = pose.canvas, pose.canvas.reduced(2)
+    lungs = half.ink([anatomy.lung(chest, -1), anatomy.lung(chest, 1)], blur=0.65)
+    depth = soften_mask(lungs, 0.13 * half.scale)
+    air = lungs * (np.float32(0.5) + np.float32(0.5) * depth) * (1 - _mediastinum(chest, half))
+    air *= (1 - _hila(chest, half)) * (1 + np.float32(0.04) * clouds(half.width, half.height, 6, film_rng))
+    soft = half.ink(lines=_thick_bones(chest, pose.view), blur=0.8) * np.float32(0.12 * chest.bone)
     if chest.breast:
-        added += _breasts(chest, canvas)
-    markings = _vessels(chest, canvas, body_rng) * np.float32(0.19 * chest.markings)
-    added -= _gas(chest, canvas, body_rng)
-    return Scene(canvas, chest, outline, air, markings, added)
+        soft += _breasts(chest, half)
+    soft -= _gas(chest, half, body_rng)
+    outline = canvas.enlarge(lungs)
+    cage = (np.float32(0.055) + np.float32(0.075) * outline) * np.float32(chest.bone)
+    added = canvas.enlarge(soft) + _cage(chest, pose) * cage
+    markings = _vessels(canvas, body_rng) * np.float32(0.19 * chest.markings)
+    return Scene(canvas, chest, outline, canvas.enlarge(air), markings, added, canvas.enlarge(_tissue(chest, half)))
 
 
 # ------------------------------------------------------------------ the film
@@ -220,12 +229,11 @@ def develop(scene: Scene, pose: Pose, rng: np.random.Generator) -> PILImage:
     """Return the film as an 8-bit image: tissue less air plus vessels, bones and devices through the film's curve."""
     from PIL import Image
 
-    tissue = _tissue(scene.chest, pose.canvas)
-    total = tissue - scene.air * np.float32(_AIR) + scene.markings * np.clip(scene.air * 1.5, 0, 1)
-    total += scene.added * np.clip(tissue * 2.5, 0, 1)
+    total = scene.tissue - scene.air * np.float32(_AIR) + scene.markings * np.clip(scene.air * 1.5, 0, 1)
+    total += scene.added * np.clip(scene.tissue * 2.5, 0, 1)
     total = (total - np.float32(0.42)) * np.float32(pose.gain * 1.15) + np.float32(0.45 + pose.offset)
-    film = np.float32(1) / (1 + np.exp((np.float32(0.5) - total) * np.float32(4.8)))
-    film = _grain(film, pose, rng)
+    curve: Pixels = np.reciprocal(1 + np.exp((np.float32(0.5) - total) * np.float32(4.8)))
+    film = _grain(curve, pose, rng)
     image = Image.fromarray((np.clip(film, 0, 1) * 255).astype(np.uint8))
     _collimate(image, rng)
     return image
@@ -257,7 +265,7 @@ def _collimate(image: PILImage, rng: np.random.Generator) -> None:
 
 
 @lru_cache(maxsize=4)
-def _font(size: int) -> object:
+def _font(size: int) -> FreeTypeFont | BitmapFont:
     from PIL import ImageFont
 
     return ImageFont.load_default(size)
@@ -271,8 +279,8 @@ def mark(image: PILImage, pose: Pose, portable: bool, rng: np.random.Generator) 
     w, h = image.size
     left = bool(rng.random() < 0.6)
     x = w * (rng.uniform(0.86, 0.93) if left else rng.uniform(0.04, 0.1))
-    pen.text((x, h * rng.uniform(0.03, 0.12)), "L" if left else "R", fill=245, font=_font(16))  # type: ignore[arg-type]
+    pen.text((x, h * rng.uniform(0.03, 0.12)), "L" if left else "R", fill=245, font=_font(16))
     if portable:
-        pen.text((w * 0.05 if left else w * 0.68, h * 0.03), "PORTABLE", fill=235, font=_font(10))  # type: ignore[arg-type]
+        pen.text((w * 0.05 if left else w * 0.68, h * 0.03), "PORTABLE", fill=235, font=_font(10))
     elif rng.random() < 0.4:
-        pen.text((x - 6, h * 0.14), pose.view, fill=225, font=_font(10))  # type: ignore[arg-type]
+        pen.text((x - 6, h * 0.14), pose.view, fill=225, font=_font(10))

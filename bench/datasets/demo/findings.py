@@ -125,7 +125,7 @@ _SCENARIOS: tuple[tuple[float, Mapping[str, float]], ...] = (
         },
     ),
     (0.06, {"rib_fracture": 0.9, "pneumothorax": 0.5, "chest_tube": 0.4, "atelectasis": 0.2}),  # trauma
-    (0.07, {"mass": 0.5, "nodule": 0.5, "effusion": 0.3, "picc": 0.35, "elevated_hemidiaphragm": 0.12}),  # tumour
+    (0.08, {"mass": 0.6, "nodule": 0.5, "effusion": 0.3, "picc": 0.35, "elevated_hemidiaphragm": 0.12}),  # tumour
     (  # old age
         0.08,
         {"scoliosis": 0.45, "aortic_tortuosity": 0.55, "aortic_calcification": 0.45, "cardiomegaly": 0.25},

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from bench.datasets.demo.canvas import Canvas, Line, clouds, ellipse, smooth
+from bench.datasets.demo.canvas import Canvas, Line, Pixels, Points, clouds, ellipse, smooth
 from bench.datasets.demo.chest import Chest
 from bench.datasets.demo.findings import Finding
 
@@ -25,25 +25,27 @@ def draw_lateral(chest: Chest, findings: Sequence[Finding], size: int, rng: np.r
     image = canvas.ink([trunk], blur=4) * np.float32(0.68)
     air = canvas.ink([_lungs(chest)], blur=2.5)
     air *= 1 - np.float32(0.6) * canvas.ink([_heart(chest)], blur=4)
-    air *= 1 - np.float32(0.85) * _fluid(canvas, chest, findings)
+    air *= 1 - np.float32(0.85) * _fluid(canvas, findings)
     image -= air * np.float32(0.42)
-    image += canvas.ink(lines=_bones(chest), blur=1.2) * np.float32(0.13)
+    image += canvas.ink(lines=_bones(), blur=1.2) * np.float32(0.13)
     image += clouds(width, size, 9, rng) * np.float32(0.012)
     image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(0.014)
     return Image.fromarray((np.clip(image, 0, 1) * 255).astype(np.uint8))
 
 
-def _lungs(chest: Chest) -> np.ndarray:
+def _lungs(chest: Chest) -> Points:
     dome = max(chest.domes)
     front = [(-0.1, chest.apex), (-0.5, -0.65), (-0.72, 0.0), (-0.74, dome - 0.05)]
-    return smooth([*front, (-0.3, dome - 0.1), (0.3, dome + 0.05), (0.72, chest.angle + 0.08), (0.78, 0.3), (0.55, -0.7)])
+    return smooth(
+        [*front, (-0.3, dome - 0.1), (0.3, dome + 0.05), (0.72, chest.angle + 0.08), (0.78, 0.3), (0.55, -0.7)]
+    )
 
 
-def _heart(chest: Chest) -> np.ndarray:
+def _heart(chest: Chest) -> Points:
     return ellipse(-0.32, 0.36, chest.heart * 0.82, 0.46, 0.5)
 
 
-def _fluid(canvas: Canvas, chest: Chest, findings: Sequence[Finding]) -> np.ndarray:
+def _fluid(canvas: Canvas, findings: Sequence[Finding]) -> Pixels:
     level = {"small": 0.72, "moderate": 0.42, "large": 0.0}
     fluid = [f for f in findings if f.code == "effusion"]
     if not fluid:
@@ -52,7 +54,7 @@ def _fluid(canvas: Canvas, chest: Chest, findings: Sequence[Finding]) -> np.ndar
     return canvas.ink([smooth([(-0.8, v + 0.25), (0.1, v + 0.1), (0.85, v - 0.12), (0.95, 1.5), (-0.9, 1.5)])], blur=3)
 
 
-def _bones(chest: Chest) -> list[Line]:
+def _bones() -> list[Line]:
     lines: list[Line] = [(np.array([(-0.8, -0.6), (-0.88, 0.35)]), 0.05, 0.7)]
     for v in np.arange(-1.3, 1.5, 0.18).tolist():
         u = 0.62 + 0.14 * float(np.sin((v + 1.2) * 1.3))

@@ -4,6 +4,8 @@
 plural, with ``!`` takes no article.
 """
 
+# ruff: noqa: E501 -- a template reads best on one line
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -38,7 +40,11 @@ GRADES: Mapping[str, Mapping[str, str]] = {
         "moderate": "[moderate|moderate-sized]",
         "large": "[large|large|sizable]",
     },
-    "edema": {"mild": "[mild|mild|minimal]", "moderate": "[moderate|moderate|marked]", "severe": "[severe|florid|extensive]"},
+    "edema": {
+        "mild": "[mild|mild|minimal]",
+        "moderate": "[moderate|moderate|marked]",
+        "severe": "[severe|florid|extensive]",
+    },
     "cardiomegaly": {
         "mild": "[mild|mild|minimal]",
         "moderate": "[moderate|moderate|marked]",
@@ -206,7 +212,11 @@ WORDINGS: Mapping[str, Wording] = {
             "[{Kind}|Minimal {kind}|Mild {kind}] atelectasis is [seen|noted|present] [in|at] the {side} [lower lung|lung base|base|lower lobe].",
             "{Side} {basal} atelectasis[ is noted| is present|].",
         ),
-        ("!bibasilar [{kind}|] atelectasis", "!bilateral [lower lobe|basilar|basal] atelectasis", "~bibasilar {streaks} [of|reflecting|due to] atelectasis"),
+        (
+            "!bibasilar [{kind}|] atelectasis",
+            "!bilateral [lower lobe|basilar|basal] atelectasis",
+            "~bibasilar {streaks} [of|reflecting|due to] atelectasis",
+        ),
         (
             "There is [{kind}|mild {kind}|] bibasilar atelectasis.",
             "Bibasilar {streaks} [, likely atelectasis,|of atelectasis] are [present|noted].",
@@ -216,7 +226,11 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "edema": Wording(
         "Edema",
-        ("!{grade} pulmonary edema", "!{grade} [interstitial|pulmonary] edema", "!{grade} [cardiogenic|pulmonary] edema"),
+        (
+            "!{grade} pulmonary edema",
+            "!{grade} [interstitial|pulmonary] edema",
+            "!{grade} [cardiogenic|pulmonary] edema",
+        ),
         (
             "There is {grade} pulmonary edema[ with perihilar haziness| with Kerley B lines|].",
             "[Perihilar haziness and|Indistinct vasculature and|Vascular engorgement and] [Kerley B lines|septal thickening|interstitial thickening] [are compatible with|indicate|are consistent with|suggest] {grade} [pulmonary|interstitial] edema.",
@@ -244,14 +258,22 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "effusion": Wording(
         "Pleural Effusion",
-        ("{grade} {side} pleural effusion", "{grade} {side}-sided [pleural|] effusion", "{grade} pleural effusion on the {side}"),
+        (
+            "{grade} {side} pleural effusion",
+            "{grade} {side}-sided [pleural|] effusion",
+            "{grade} pleural effusion on the {side}",
+        ),
         (
             "There is a {grade} {side}[-sided|] pleural effusion[ with adjacent compressive changes|].",
             "{a_grade} {side} pleural effusion is [present|noted|seen][ with blunting of the costophrenic angle|].",
             "[Blunting|Opacification] of the {side} [costophrenic angle|costophrenic sulcus] is [compatible|consistent|in keeping] with a {grade} [pleural|] effusion.",
             "{a_grade} {side} effusion [layers at|obscures|overlies] the [{side}|] [lung base|hemidiaphragm].",
         ),
-        ("~{grade} bilateral pleural effusions", "~bilateral {grade} effusions", "~{grade} bilateral [pleural|] effusions"),
+        (
+            "~{grade} bilateral pleural effusions",
+            "~bilateral {grade} effusions",
+            "~{grade} bilateral [pleural|] effusions",
+        ),
         (
             "There are {grade} bilateral pleural effusions[ with adjacent compressive changes|].",
             "{Grade} bilateral pleural effusions are [present|noted|seen].",
@@ -298,7 +320,11 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "aortic_calcification": Wording(
         "",
-        ("~aortic [knob|arch] calcifications", "calcified [aortic knob|aortic arch]", "~atherosclerotic calcifications of the aorta"),
+        (
+            "~aortic [knob|arch] calcifications",
+            "calcified [aortic knob|aortic arch]",
+            "~atherosclerotic calcifications of the aorta",
+        ),
         (
             "The [aortic knob|aortic arch|aorta] is calcified.",
             "[Atherosclerotic|Vascular|Mural] calcifications [are seen at|are noted in|involve] the [aortic knob|aortic arch].",

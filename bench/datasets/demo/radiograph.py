@@ -32,9 +32,9 @@ def _look(study: Study, code: str, seed: int) -> np.random.Generator:
 def radiograph(study: Study, picture: Picture, seed: int) -> PILImage:
     """Return one image of a study, 8-bit grey; the patient's right is image left on frontal ones.
 
-    Anatomy is the patient's, and a finding's look the patient's or the study's, so that images of one patient or study resemble each
-    other; position, exposure and grain are the image's own. All are independent streams: leaving a finding out changes
-    nothing else.
+    Anatomy is the patient's, and a finding's look the patient's or the study's, so that images of one patient or study
+    resemble each other; position, exposure and grain are the image's own. All are independent streams: leaving a
+    finding out changes nothing else.
     """
     chest = shaped(draw_chest(stream(seed, _ANATOMY, study.subject), study.female, study.age), study.findings)
     film = stream(seed, _FILM, study.id, picture.number)

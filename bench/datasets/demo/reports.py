@@ -321,7 +321,9 @@ def _technique(study: Study, rng: np.random.Generator) -> tuple[str, str]:
 def _comparison(draft: Draft) -> str:
     if draft.study.earlier is None:
         return _pick(("None.", "None available.", "No prior studies."), draft.rng)
-    return _pick(("Chest radiograph ___.", "___.", "Radiograph from ___.", "Prior chest radiograph dated ___."), draft.rng)
+    return _pick(
+        ("Chest radiograph ___.", "___.", "Radiograph from ___.", "Prior chest radiograph dated ___."), draft.rng
+    )
 
 
 @dataclass(frozen=True)
@@ -373,12 +375,12 @@ def _layout(sections: Iterator[tuple[str, str]]) -> str:
     lines = [" " * 33 + "FINAL REPORT"]
     for header, content in sections:
         long = header in ("FINDINGS", "IMPRESSION", "")
-        lines += [f" {header}:  {content}"] if not long else [*([f" {header}: ", " "] if header else []), *_wrapped(content)]
+        lines += (
+            [f" {header}:  {content}"] if not long else [*([f" {header}: ", " "] if header else []), *_wrapped(content)]
+        )
         lines.append(" ")
     return "\n".join(lines[:-1]) + "\n"
 
 
 def _wrapped(content: str) -> list[str]:
     return [f" {line}" for part in content.split("\n ") for line in textwrap.wrap(part, 78, break_on_hyphens=False)]
-
-

@@ -143,7 +143,9 @@ def mass(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     radius = finding.size / 2 / MM
     lobes = [ellipse(u, v, radius, radius * rng.uniform(0.8, 1.0))]
     for angle in rng.uniform(0, 2 * np.pi, 4):
-        lobes.append(ellipse(u + 0.5 * radius * np.cos(angle), v + 0.5 * radius * np.sin(angle), 0.65 * radius, 0.6 * radius))
+        lobes.append(
+            ellipse(u + 0.5 * radius * np.cos(angle), v + 0.5 * radius * np.sin(angle), 0.65 * radius, 0.6 * radius)
+        )
     scene.opacify(scene.canvas.ink(lobes, blur=1.6) * np.float32(0.8))
 
 
@@ -165,7 +167,7 @@ def rib_fracture(scene: Scene, finding: Finding, rng: np.random.Generator) -> No
     scene.add(0.13, scene.canvas.ink(lines=steps, blur=0.7))
 
 
-def aortic_calcification(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def aortic_calcification(scene: Scene, _finding: Finding, rng: np.random.Generator) -> None:
     """Rim the aortic knob with lime."""
     knob = scene.chest.knob
     rim = ellipse(0.17 + knob * 0.25, -0.36, knob * 0.9, knob * 1.15, n=40)
@@ -194,7 +196,7 @@ def pacemaker(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     _wire(scene, [*into, (-0.1, 0.4), (0.08, 0.6), tip], 0.018, 0.4)
 
 
-def sternotomy(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def sternotomy(scene: Scene, _finding: Finding, rng: np.random.Generator) -> None:
     """Tie the breastbone with a row of wires on the midline."""
     loops: list[Line] = []
     for v in np.linspace(-0.55, 0.42, 6) + rng.normal(0, 0.012, 6):
@@ -220,16 +222,16 @@ def picc(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
     _wire(scene, [*arm, *cross, (-0.15, -0.35), (-0.155, tip)], 0.014, 0.3)
 
 
-def endotracheal_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def endotracheal_tube(scene: Scene, finding: Finding, _rng: np.random.Generator) -> None:
     """Lay a tube with a dense stripe into the trachea, its tip so far above the carina as the finding says."""
     tip = _CARINA - finding.size / MM
     u = float(scene.chest.spine(-0.8)) * 0.5
     path = smooth([(u + 0.01, -1.8), (u + 0.005, -1.1), (u, tip)], closed=False, per=8)
     scene.add(0.1, scene.canvas.ink(lines=[(path, 0.06, 1.0)], blur=0.5))
-    scene.add(0.38, scene.canvas.ink(lines=[(path + (0.02, 0), 0.015, 1.0)], blur=0.4))
+    scene.add(0.38, scene.canvas.ink(lines=[(path + np.array([0.02, 0.0]), 0.015, 1.0)], blur=0.4))
 
 
-def nasogastric_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def nasogastric_tube(scene: Scene, _finding: Finding, rng: np.random.Generator) -> None:
     """Lead a tube down the oesophagus and round into the stomach."""
     dome = scene.chest.domes[1]
     path = [(-0.03, -1.8), (-0.035, -0.9), (0.03, -0.2), (0.06, 0.4), (0.13, dome), (0.32, dome + 0.2)]
@@ -247,12 +249,12 @@ def chest_tube(scene: Scene, finding: Finding, rng: np.random.Generator) -> None
         scene.add(0.36, scene.canvas.ink(lines=[(curve, 0.016, 1.0)], blur=0.4))
 
 
-def low_lung_volumes(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def low_lung_volumes(scene: Scene, _finding: Finding, _rng: np.random.Generator) -> None:
     """Crowd the vessels: lungs that hold less air are brighter."""
     scene.air *= np.float32(0.84)
 
 
-def hyperinflation(scene: Scene, finding: Finding, rng: np.random.Generator) -> None:
+def hyperinflation(scene: Scene, _finding: Finding, _rng: np.random.Generator) -> None:
     """Darken the upper lungs, which have lost tissue."""
     scene.air *= np.float32(1.12) + np.float32(0.06) * np.clip(-scene.canvas.y, 0, 1)
 

@@ -52,7 +52,9 @@ def ensure(target: Path, studies: Callable[[], Sequence[Study]], seed: int, prog
         write(part, studies(), seed, progress)
         _rename(part, target)
     except OSError as err:
-        raise BenchError(f"the demo dataset cannot be written to {target}: {err}\n  Set BENCH_CACHE elsewhere.") from err
+        raise BenchError(
+            f"the demo dataset cannot be written to {target}: {err}\n  Set BENCH_CACHE elsewhere."
+        ) from err
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return target

@@ -41,11 +41,14 @@ class Concat:
     A sentence's weight is what the active features that say so weigh together:
     weight(s) = Σ_i importance_i · max over sentences t of description i of cos(s, t). From the heaviest down, a
     sentence is taken unless it only repeats what was taken or contradicts it; a list of denials ("No A, B or C") loses
-    just the members that are contradicted. At most `max_sentences` are taken.
+    just the members that are contradicted. At most `max_sentences` are taken, and none that weighs less than `share`
+    of the heaviest.
     """
 
-    def __init__(self, space: SentenceSpace, *, max_sentences: int, order: Literal["importance", "report"]) -> None:
-        self._space, self._max_sentences, self._order = space, max_sentences, order
+    def __init__(
+        self, space: SentenceSpace, *, max_sentences: int, share: float, order: Literal["importance", "report"]
+    ) -> None:
+        self._space, self._max_sentences, self._share, self._order = space, max_sentences, share, order
 
     def compose(self, case: Case, features: Sequence[ActiveFeature]) -> str:  # noqa: ARG002 - the features say it all
         """Return the findings section; "" where no active feature has a description."""
@@ -61,7 +64,8 @@ class Concat:
         for importance, part in said:
             if part:
                 weight += importance * self._space.similarity(sentences, part).max(axis=1)
-        return [sentences[i] for i in np.argsort(-np.round(weight, 9), kind="stable")]
+        weight = np.round(weight, 9)  # order among equals must not hang on the last bit of a matrix product
+        return [sentences[i] for i in np.argsort(-weight, kind="stable") if weight[i] >= self._share * weight.max()]
 
     def _choose(self, sentences: Sequence[str]) -> list[str]:
         chosen: list[str] = []

@@ -44,26 +44,47 @@ def tidy(sentence: str) -> str:
 
 # ------------------------------------------------------------------ what only makes sense beside an earlier image
 
-_CHANGE_WORDS = (
-    r"unchanged|stable|again|persist\w*|interval\w*|previous\w*|prior|compar\w+|changed?|since|new|newly|"
-    r"increas\w+|decreas\w+|improv\w+|worsen\w*|progress\w*|resol\w+|remains?|redemonstrat\w+|now|similar"
-)
-_CHANGE = re.compile(rf"\b(?:{_CHANGE_WORDS})\b", re.I)
-_TRAILING_CHANGE = re.compile(
-    r",?\s+(?:(?:is|are|which (?:is|are)|seen|noted|and|but|appears?|remains?|essentially|grossly|largely|overall)\s+)*"
-    r"(?:unchanged|stable|(?:not significantly |un)changed|similar)"
-    r"(?:\s+in (?:size|appearance|extent|position|configuration))?"
-    r"(?:\s+(?:from|since|to|with|as|when|in|compared|comparison)\b[^.;]*)?$",
+_CHANGE = re.compile(
+    r"\b(?:unchanged|stable|again|persist\w*|interval\w*|previous\w*|prior|compar\w+|changed?|since|new|newly|"
+    r"increas\w+|decreas\w+|improv\w+|worsen\w*|progress\w*|resol\w+|remov\w+|withdrawn|no longer|remains?|"
+    r"redemonstrat\w+|now|similar)\b",
     re.I,
 )
-_LEADING_CHANGE = re.compile(
-    r"^(?:(?:un)?changed|stable|persistent|similar|redemonstrated)\s+(?:appearing\s+)?(?!in\b|from\b)", re.I
-)
-_COMPARISON = re.compile(
-    r"^(?:as |when |in )?(?:compar\w+|relative)\b[^,]*,\s*|,?\s*(?:as |when )?compared\b[^.;]*$|"
-    r",?\s+(?:since|from) (?:the )?(?:prior|previous|last)\b[^.;]*$|\bagain\s+(?=noted|seen|\w+ed\b)",
-    re.I,
-)
+_SOMEWHAT = r"(?:(?:also|slightly|mildly|markedly|somewhat|further|significantly|not significantly|substantially)\s+)*"
+_SINCE = r"(?:\s+(?:from|since|to|with|as|when|in|than|compared|comparison)\b[^.;]*)?$"
+_REMARKS = tuple(
+    (re.compile(pattern, re.I), to)
+    for pattern, to in (
+        (r"^(?:as |when |in )?(?:compar\w+|relative)\b[^,]*,\s*", ""),
+        (r"^since [^,]*,\s*", ""),
+        (r",?\s*(?:as |when )?compared\b[^.;]*$", ""),
+        (r",?\s+(?:since|from) (?:the )?(?:prior|previous|last|before)\b[^.;]*$", ""),
+        (r"^again (?:noted|seen|demonstrated|identified|visuali[sz]ed)?\s*(?:is|are) (?:an? |the )?", ""),
+        (r"\bagain\s+(?=noted|seen|\w+ed\b)", ""),
+        (r"^(?:there (?:is|are|has been) )?no (?:(?:significant|interval|appreciable|relevant) )*change in (?:the )?",
+         ""),
+        (
+            r"^(?:there (?:is|are|has been) )?(?:(?:significant|slight|mild|interval) )*(?:increase|decrease|worsening|"
+            r"improvement|progression|reduction|development|appearance|placement|insertion) (?:of|in) (?:an? |the )?",
+            "",
+        ),
+        (r"^(there (?:is|are)) now\b", r"\1"),
+        (r"^(there (?:is|are)) (?:an? )?(?:new|interval development of) (?:an? )?", r"\1 "),
+        (r"^now (?:an? )?", ""),
+        (r"^(?:newly placed|new|unchanged|stable|persistent|similar) (?:appearing )?(?!in\b|from\b)", ""),
+        (rf"\s+(?:has|have) {_SOMEWHAT}(?:(?:in|de)creased|worsened|improved|progressed|enlarged|diminished|developed|"
+         rf"appeared){_SINCE}", ""),
+        (rf",\s*{_SOMEWHAT}(?:(?:in|de)creased|worse|greater|improved|less|larger|smaller){_SINCE}", ""),
+        (
+            r",?\s+(?:(?:is|are|which (?:is|are)|seen|noted|and|but|appears?|remains?|essentially|grossly|largely|"
+            r"overall)\s+)*(?:unchanged|stable|(?:not significantly |un)changed|similar|without significant change)"
+            rf"(?:\s+in (?:size|appearance|extent|position|configuration))?{_SINCE}",
+            "",
+        ),
+    )
+)  # fmt: skip
+_VERB = re.compile(r"\b(?:is|are|was|were|has|have|appears?|shows?|demonstrates?)\b", re.I)
+_ARTICLE = re.compile(r"^(?:the|an?) ", re.I)
 _TECHNIQUE = re.compile(r"\b(?:views?|radiographs?|projections?|examination|obtained|submitted|provided)\b", re.I)
 _REMOVED = re.compile(r"XXXX|_{2,}|\[\*\*")
 _DATE = re.compile(r"\b\d{1,2}[/-]\d{1,2}(?:[/-]\d{2,4})?\b|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d{2}\b")
@@ -76,8 +97,10 @@ def without_change(sentence: str) -> str:
     'Biapical pleural thickening'
     """
     bare = sentence
-    for pattern in (_COMPARISON, _TRAILING_CHANGE, _LEADING_CHANGE):
-        bare = pattern.sub("", bare).strip(" ,")
+    for pattern, to in _REMARKS:
+        bare = pattern.sub(to, bare).strip(" ,")
+    if bare != sentence and not _VERB.search(bare):
+        bare = _ARTICLE.sub("", bare)
     return bare if claims(bare).asserted else sentence
 
 
@@ -113,7 +136,7 @@ _PHRASES = tuple(
         (r"heart (?:silhouette |size )?(?:is |appears |remains )?((?:\w+ly )?(?:mild |moderate |severe )?)enlarge\w*",
          r"\1 cardiomegaly"),
         (r"enlarge\w*", "enlarged"),
-        (r"free of|clear of|negative for|absence of|absent|rather than", "without"),
+        (r"free of|clear of|negative for|absence of|absent|rather than|(?:resolution|removal|clearing) of", "without"),
         (r"air ?space", "airspace"),
         (r"pneumothora(?:x|ces)", "pneumothorax"),
         (r"opaci(?:fication|fications|ties|ty)|densit(?:y|ies)", "opacity"),
@@ -136,14 +159,17 @@ _STOP_WORDS = _words(
     "their there these this those to visible visualized visualised was were which with within would noted identified "
     "present demonstrated demonstrate demonstrates demonstrating evident appreciated observed detected found "
     "suggest suggesting suggests definite specifically xxxx view views image images frontal lateral radiograph "
-    "study chest exam examination also any again remain remains grossly clearly convincing"
+    "study chest exam examination also any again remain remains grossly clearly convincing reflect reflects represent "
+    "represents likely probably possibly possible probable most concerning suspicious worrisome compatible consistent "
+    "keeping approximately about measure measures measuring patient detected difficult exclude excluded resolved "
+    "removed cleared withdrawn longer"
 )
 _CUES = _words("no not without neither nor never")
 _SCOPE_END = re.compile(r"[;:]|\b(?:but|however|although|though|except|aside|besides|while|whereas)\b|"
                         r",?\s*\band (?=(?:the|there|a|an)\b)|,\s*(?=(?:the|there)\b)")  # fmt: skip
 _DENIED_BEFORE = re.compile(
     r"\b(?:is|are|was|were) (?:not (?:seen|identified|visuali[sz]ed|present|evident|appreciated|demonstrated|noted|"
-    r"detected|observed|shown)|without$)|\b(?:is|are) without$|\bha(?:s|ve) (?:been )?(?:resolved|removed|cleared)\b"
+    r"detected|observed|shown)|no longer)\b|\bha(?:s|ve) (?:been )?(?:resolved|removed|cleared|withdrawn)\b"
 )
 _NOT_A_DENIAL = re.compile(r"\bnot (?:be )?(?:entirely |completely )?(?:excluded|ruled out)\b|\bcannot\b|\bno longer\b"
                            r"(?= (?:enlarged|elevated))|\bno (?:significant |interval )*change\b")  # fmt: skip
@@ -155,7 +181,7 @@ def terms(sentence: str) -> tuple[str, ...]:
     """Return the content terms of a sentence in order, with repeats; a denied term is written "!term"."""
     text = _NOT_A_DENIAL.sub(" ", sentence.lower())
     for pattern, to in _PHRASES:
-        text = pattern.sub(to, text)
+        text = " ".join(pattern.sub(to, text).split())
     return tuple(term for clause in _SCOPE_END.split(text) for term in _clause_terms(" ".join(clause.split())))
 
 
@@ -171,7 +197,9 @@ def _clause_terms(clause: str) -> list[str]:
 
 
 def stem(word: str) -> str:
-    """Return a word without its plural ending: "effusions" → "effusion", "densities" → "density"."""
+    """Return a word without its ending: "effusions" → "effusion", "densities" → "density", "mildly" → "mild"."""
+    if word.endswith("ly") and word[:-2] in _MODIFIERS:
+        return word[:-2]
     if len(word) <= 3 or word.endswith(("ss", "us", "is", "ax")):
         return word
     if word.endswith("ies"):
@@ -203,9 +231,9 @@ _PLACES = _words(
     "anterior posterior level"
 )
 _MODIFIERS = _words(
-    "small large tiny trace mild mildly moderate moderately severe severely marked markedly minimal minimally slight "
-    "slightly focal diffuse patchy acute chronic old new displaced overt significant significantly gross tension "
-    "increased decreased subtle borderline likely possible possibly probable probably suspected frank confluent "
+    "small large tiny trace mild moderate severe marked minimal slight "
+    "focal diffuse patchy acute chronic old new displaced overt significant gross tension "
+    "increased decreased subtle borderline suspected frank confluent "
     "discrete active definite obvious normal clear intact unchanged stable left right bilateral sized low high "
     "large-sized mild-to-moderate appearance position"
 )

@@ -73,6 +73,8 @@ class ComposeOptions(Options):
     """What a language model is told beside the features; for `by: llm` only."""
     max_sentences: int = Field(6, ge=1, le=50)
     """Most sentences of a report (appendix B.5 asks for no more than 5 to 6)."""
+    share: float = Field(0.0, ge=0, le=1)
+    """A sentence of `concat` that weighs less than this share of the report's heaviest is left out."""
     order: Literal["importance", "report"] = "report"
     """Sentences of `concat` by importance, or in the order that training reports usually have."""
 
@@ -115,6 +117,7 @@ class SAERad:
     """
 
     Options = SAERadOptions
+    stand_in = "features described and reports composed without a language model"
 
     def __init__(self, options: SAERadOptions, context: Context) -> None:
         self.options, self._context = options, context
@@ -257,7 +260,7 @@ class SAERad:
     @cached_property
     def _composer(self) -> Composer:
         o = self.options.compose
-        return Concat(self._space, max_sentences=o.max_sentences, order=o.order)
+        return Concat(self._space, max_sentences=o.max_sentences, share=o.share, order=o.order)
 
     # -------------------------------------------------------------- facts
 

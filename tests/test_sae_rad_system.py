@@ -1,0 +1,229 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from bench.context import RunContext
+from bench.contracts import Case, Image
+from bench.errors import BenchError, Unavailable
+from systems.sae_rad import SAERad
+from systems.sae_rad.system import SAERadOptions
+
+torch = pytest.importorskip("torch")
+
+ENCODER = f"{Path(__file__).parent / 'vector_encoder.py'}:VectorEncoder"
+FINDINGS = (
+    "There is a small left pleural effusion.",
+    "The heart is moderately enlarged.",
+    "A right apical pneumothorax is present.",
+    "The lungs are hyperinflated.",
+    "A pacemaker projects over the left chest.",
+    "There is scoliosis of the thoracic spine.",
+)
+SAE = {"expansion": 2, "steps": 600, "batch_size": 64, "lr": 5e-3, "sparsity": 1.0}
+
+
+@dataclass
+class Training:
+    cases: Sequence[Case]
+    references: dict[str, str]
+    fingerprint: str = "training"
+    asked: list[str] = field(default_factory=list)
+
+
+def image_case(folder: Path, name: str, content: str) -> Case:
+    folder.mkdir(exist_ok=True)
+    (folder / f"{name}.txt").write_text(content)
+    return Case(name, f"patient {name}", (Image(folder / f"{name}.txt", "AP"),), study=f"study {name}")
+
+
+def world(folder: Path, name: str, n: int, seed: int) -> Training:
+    """Images whose embedding is the sum of their findings' axes, and reports that name the findings."""
+    rng = np.random.default_rng(seed)
+    cases, references = [], {}
+    for k in range(n):
+        shown = rng.random(6) < 0.3
+        shown[rng.integers(6)] = True
+        numbers = shown * rng.uniform(0.7, 1.3, 6) + 0.01 * rng.normal(size=6)
+        case = image_case(folder, f"{name}{k}", " ".join(f"{x:.6f}" for x in numbers))
+        cases.append(case)
+        references[case.id] = " ".join(
+            ["No rib fracture.", *(s for s, there in zip(FINDINGS, shown, strict=True) if there)]
+        )
+    return Training(cases, references)
+
+
+def build(folder: Path, work: str = "work", **options: Any) -> SAERad:
+    context = RunContext(workdir=folder / work, cache_root=folder / "cache")
+    options = {"encoder": ENCODER, "sae": SAE, "describe": {"sentences": 1}, **options}
+    return SAERad(SAERadOptions.model_validate(options), context)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("sae_rad")
+
+
+@pytest.fixture(scope="module")
+def training(place: Path) -> Training:
+    data = world(place / "train", "t", 240, 0)
+    return replace(data, cases=[*data.cases[:7], image_case(place / "train", "bad", "broken"), *data.cases[7:]],
+                   references={**data.references, "bad": "Not to be read."})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def testing(place: Path) -> Training:
+    return world(place / "test", "q", 40, 1)
+
+
+@pytest.fixture(scope="module")
+def system(place: Path, training: Training) -> SAERad:
+    system = build(place)
+    system.prepare(training)
+    return system
+
+
+def test_reports_say_what_the_images_show(system: SAERad, testing: Training) -> None:
+    said = [{s for s in FINDINGS if s in report.text} for report in system.generate(testing.cases)]
+    true = [{s for s in FINDINGS if s in testing.references[case.id]} for case in testing.cases]
+    hits = sum(len(s & t) for s, t in zip(said, true, strict=True))
+    assert hits / sum(map(len, said)) > 0.7
+    assert hits / sum(map(len, true)) > 0.7
+
+
+def test_a_report_is_the_same_alone_and_in_any_batch(
+    place: Path, system: SAERad, training: Training, testing: Training
+) -> None:
+    together = list(system.generate(testing.cases))
+    fresh = build(place, "alone")
+    fresh.prepare(training)
+    alone = [next(iter(fresh.generate([case]))) for case in reversed(testing.cases)][::-1]
+    assert together == alone
+    assert len({report.text for report in together}) > 5
+
+
+def test_evidence_is_the_active_features_most_important_first(system: SAERad, testing: Training) -> None:
+    from systems.sae_rad.train import encode
+
+    z = system._context.embeddings(ENCODER, testing.cases)
+    for k, report in enumerate(system.generate(testing.cases)):
+        features, activations = encode(system._trained, z[k : k + 1]).row(0)
+        expected = dict(zip(map(str, features), activations / activations.max(), strict=True))
+        assert {e.label: e.score for e in report.evidence} == pytest.approx(expected)
+        scores = [e.score for e in report.evidence]
+        assert scores == sorted(scores, reverse=True)
+        assert scores[0] == 1.0
+        assert all(e.kind == "feature" and e.text == system.description(int(e.label)) for e in report.evidence)
+
+
+def test_unreadable_images(place: Path, system: SAERad, testing: Training) -> None:
+    bad = image_case(place / "test", "bad", "broken")
+    first, second, third = system.generate([testing.cases[0], bad, testing.cases[1]])
+    assert second.error == f"image file {place / 'test' / 'bad.txt'}: not a list of numbers"
+    assert (first.error, third.error) == (None, None)
+    assert [first, third] == list(system.generate(testing.cases[:2]))
+
+
+def test_no_training_report_of_an_unreadable_image_is_used(system: SAERad) -> None:
+    assert not any("Not to be read" in system.description(k) for k in range(12))
+
+
+def test_a_second_prepare_trains_nothing(
+    place: Path, system: SAERad, training: Training, testing: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from systems.sae_rad import system as module
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the index was made again")
+
+    monkeypatch.setattr(module, "top_images", refuse)
+    files = {f: f.stat().st_mtime_ns for f in (place / "cache" / "sae").rglob("*") if f.name != ".lock" and f.is_file()}
+    again = build(place, "again")
+    again.prepare(training)
+    assert list(again.generate(testing.cases[:5])) == list(system.generate(testing.cases[:5]))
+    assert files == {f: f.stat().st_mtime_ns for f in files}
+
+
+def test_another_choice_of_images_reuses_the_autoencoder(place: Path, system: SAERad, training: Training) -> None:
+    other = build(place, "other", describe={"images": 3, "distinct": "patient"})
+    other.prepare(training)
+    folders = list((place / "cache" / "sae").iterdir())
+    assert len(folders) == 1
+    assert {f.name for f in folders[0].glob("top-*")} == {"top-10-image.npz", "top-3-patient.npz"}
+    assert other.fingerprint() != system.fingerprint()
+
+
+def test_no_active_feature_is_an_empty_report_with_a_note(place: Path, training: Training, testing: Training) -> None:
+    system = build(place, "none", compose={"threshold": 1e9})
+    system.prepare(training)
+    (report,) = system.generate(testing.cases[:1])
+    assert (report.text, report.error) == ("", None)
+    assert [(e.kind, e.label) for e in report.evidence] == [("note", "no active feature")]
+    assert system.facts()["no_active_feature"] == 1
+
+
+def test_facts_cover_all_cases_of_a_continued_run(place: Path, training: Training, testing: Training) -> None:
+    whole, first, second = (build(place, work) for work in ("whole", "parts", "parts"))
+    for system in (whole, first, second):
+        system.prepare(training)
+    list(whole.generate(testing.cases))
+    list(first.generate(testing.cases[:13]))
+    list(second.generate(testing.cases[10:]))
+    assert dict(whole.facts()) == dict(second.facts())
+    facts = whole.facts()
+    assert facts["L0_reported"] > 0
+    assert {"L0", "mse", "explained_variance", "dead_features", "n_parameters"} <= facts.keys()
+    json.dumps(facts, allow_nan=False)
+
+
+def test_all_training_images_unreadable(place: Path) -> None:
+    bad = Training([image_case(place / "train", f"b{k}", "broken") for k in range(3)], {}, "bad")
+    with pytest.raises(BenchError, match="not one of the training images"):
+        build(place, "bad").prepare(bad)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"describe": {"by": "llm"}}, "by: llm needs llm: backend/model"),
+        ({"describe": {"llm": "ollama/x"}}, "llm is not read with by: consensus"),
+        ({"compose": {"context": ["indication"]}}, "context is read by a language model only"),
+        ({"compose": {"by": "llm", "llm": "ollama/x", "context": ["weather"]}}, "indication"),
+        ({"describe": {"distinct": "ward"}}, "image"),
+        ({"tau": 1}, "tau"),
+    ],
+)
+def test_options_that_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        SAERadOptions.model_validate(options)
+
+
+@pytest.mark.parametrize(("section", "remedy"), [("describe", "consensus"), ("compose", "concat")])
+def test_language_models_are_a_known_choice_that_is_not_there_yet(place: Path, section: str, remedy: str) -> None:
+    with pytest.raises(Unavailable, match=f"{section}.by: llm") as error:
+        build(place, **{section: {"by": "llm", "llm": "ollama/llama3:8b"}})
+    assert error.value.remedy == f"set {section}.by: {remedy}"
+
+
+def test_bookkeeping_moves_no_fingerprint(place: Path) -> None:
+    plain, often, longer = (
+        build(place, sae={**SAE, **more}).fingerprint() for more in ({}, {"checkpoint_every_s": 1}, {"steps": 401})
+    )
+    assert plain == often != longer
+
+
+def test_import_is_light() -> None:
+    code = "import sys, systems.sae_rad, systems.floors, systems.nearest_neighbour, systems.sae_rad.command;"
+    heavy = "torch transformers pandas nltk PIL sklearn scipy safetensors"
+    code += f"print([name for name in {heavy.split()!r} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -18,6 +18,7 @@ from typing import Literal
 from pydantic import Field
 
 from bench.contracts import Case, Context, Count, Image, Prior, Problem
+from bench.datasets.bulk import without_collector
 from bench.datasets.mimic_reports import LAYOUT as REPORTS_LAYOUT
 from bench.datasets.mimic_reports import ReportKey, ReportStore, StoredReport, find_source
 from bench.datasets.mimic_tables import LAYOUT, ImageRow, Study, Tables, by_id, read_tables
@@ -138,7 +139,8 @@ class MimicCXR:
     @cached_property
     def tables(self) -> Tables:
         """The metadata and split tables."""
-        return read_tables(self.root)
+        with without_collector():
+            return read_tables(self.root)
 
     @cached_property
     def _store(self) -> ReportStore:
@@ -205,7 +207,8 @@ class MimicCXR:
             hint = f" Did you mean {close[0]!r}?" if close else ""
             raise BenchError(f"no split {name!r} in the dataset.{hint} Known: {', '.join(self.splits())}.")
         if name not in self._read:
-            self._read[name] = self._read_split(name)
+            with without_collector():
+                self._read[name] = self._read_split(name)
         return self._read[name]
 
     def _nonempty(self, name: str) -> _Split:
@@ -241,9 +244,10 @@ class MimicCXR:
         reports = self._store.load({study for studies, asked in patients for study in self._needed(studies, asked)})
         with self.context.progress(f"cases of {name}", len(patients), "patients") as bar:
             for studies, asked in patients:
+                past = sorted((s for s in studies if s.when is not None), key=_latest_first)
                 for study in studies:
                     if study.id in asked:
-                        self._add_study(split, study, asked[study.id], studies, reports)
+                        self._add_study(split, study, asked[study.id], past, reports)
                 bar.advance()
         return split
 
@@ -266,10 +270,10 @@ class MimicCXR:
         split: _Split,
         study: Study,
         frontals: Sequence[ImageRow],
-        studies: Sequence[Study],
+        past: Sequence[Study],
         reports: Mapping[str, StoredReport],
     ) -> None:
-        """Add the cases of one study, or the problems that forbid them."""
+        """Add the cases of one study, or the problems that forbid them; `past`: the patient's studies, latest first."""
         report = reports[study.id]
         sections = report.sections
         tier, reference = sections.tier or "none", sections.reference
@@ -280,7 +284,7 @@ class MimicCXR:
             return
         laterals = [r for r in study.images if r.view in LATERAL and r.dicom not in self._excluded]
         extra = self._present(split, laterals)
-        priors = self._priors(study, studies, reports)
+        priors = self._priors(study, past, reports)
         for name, own in self._units(study, images):
             case = Case(
                 id=name,
@@ -308,16 +312,16 @@ class MimicCXR:
         split.problems += [Problem(row.file, row.dicom, "image file missing") for row in missing]
         return [row for row in rows if self._is_there(row)]
 
-    def _priors(self, study: Study, studies: Sequence[Study], reports: Mapping[str, StoredReport]) -> tuple[Prior, ...]:
-        """Return the latest earlier reports of the patient, latest first; none where a time is not known."""
+    def _priors(self, study: Study, past: Sequence[Study], reports: Mapping[str, StoredReport]) -> tuple[Prior, ...]:
+        """Return the latest strictly earlier reports, latest first; none where the study's time is not known."""
         now = study.when
         if now is None or not self.options.priors:
             return ()
-        timed = [(s.when, s.id) for s in studies if s.when is not None and s.when < now and s.id != study.id]
-        latest = sorted(timed, key=lambda t: (t[0], by_id(t[1])), reverse=True)
-        found = ((when, reports[name]) for when, name in latest)
+        earlier = ((s.when, reports[s.id]) for s in past if s.when is not None and s.when < now)
         told = (
-            Prior(r.text, r.sections.findings, int(now - when) // 60) for when, r in found if r.text and r.text.strip()
+            Prior(report.text, report.sections.findings, int(now - when) // 60)
+            for when, report in earlier
+            if report.text and not report.text.isspace()
         )
         return tuple(islice(told, self.options.priors))
 
@@ -365,6 +369,11 @@ def _report_problems(report: StoredReport, key: ReportKey, usable: bool) -> list
     empty = not (report.text or "").strip()
     why = "report is empty" if empty else "report has neither findings, impression nor a last paragraph"
     return [Problem(key.file, key.study, why)]
+
+
+def _latest_first(study: Study) -> tuple[float, tuple[int, str]]:
+    """Sort key of a patient's studies; of two at one moment the smaller id comes first."""
+    return -(study.when or 0), by_id(study.id)
 
 
 def _split_order(value: str) -> tuple[int, str]:

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import hashlib
 import io
-import re
 import zlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
+from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from bench.contracts import Problem
 from bench.errors import BenchError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 LAYOUT = (
     "expected the folder of MIMIC-CXR-JPG 2.1: mimic-cxr-2.0.0-metadata.csv.gz, mimic-cxr-2.0.0-split.csv.gz and "
@@ -28,12 +27,9 @@ _COLUMNS = {
     "split": ("dicom_id", "study_id", "subject_id", "split"),
 }
 _DAY = 86_400
-_Note = Callable[[str, str], None]
-"""Takes the dicom_id and what is wrong with it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRow:
+class ImageRow(NamedTuple):
     """One image of the tables."""
 
     dicom: str
@@ -51,18 +47,14 @@ class ImageRow:
         return f"files/p{self.subject[:2]}/p{self.subject}/s{self.study}/{self.dicom}.jpg"
 
 
-@dataclass(frozen=True, slots=True)
-class Study:
+class Study(NamedTuple):
     """The images of one study, in the order of their ids."""
 
     id: str
     subject: str
     images: tuple[ImageRow, ...]
-
-    @property
-    def when(self) -> float | None:
-        """When its earliest image was taken, in seconds; None where no image says."""
-        return min((image.when for image in self.images if image.when is not None), default=None)
+    when: float | None
+    """When its earliest image was taken, in seconds; None where no image says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +81,24 @@ def seconds(study_date: str, study_time: str) -> float | None:
 
     None where either is no such date or time.
     """
-    day = re.fullmatch(r"(\d{4})(\d\d)(\d\d)(?:\.0*)?", study_date)
-    time = re.fullmatch(r"(\d{1,6})(\.\d*)?", study_time)
-    if not day or not time:
+    day, (clock, _, fraction) = _day(study_date), study_time.partition(".")
+    if day is None or not f"{clock}{fraction}".isdecimal() or not 0 < len(clock) <= 6:
         return None
-    clock = time[1].zfill(6)
-    h, m, s = int(clock[:2]), int(clock[2:4]), int(clock[4:])
+    h, m, s = int(clock[:-4] or 0), int(clock[-4:-2] or 0), int(clock[-2:])
     if h > 23 or m > 59 or s > 60:
         return None
+    return day * _DAY + h * 3600 + m * 60 + s + float(f"0.{fraction}")
+
+
+@cache
+def _day(study_date: str) -> int | None:
+    digits = study_date.partition(".")[0]
+    if len(digits) != 8 or not digits.isdecimal():
+        return None
     try:
-        days = date(int(day[1]), int(day[2]), int(day[3])).toordinal()
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:])).toordinal()
     except ValueError:
         return None
-    return days * _DAY + h * 3600 + m * 60 + s + float(f"0{time[2] or ''}")
 
 
 def by_id(value: str) -> tuple[int, str]:
@@ -114,9 +111,13 @@ def read_tables(root: Path) -> Tables:
     paths = {kind: _find(root, kind) for kind in _COLUMNS}
     raw = {kind: _content(path) for kind, path in paths.items()}
     digest = hashlib.sha256(b"".join(hashlib.sha256(raw[kind]).digest() for kind in sorted(raw))).hexdigest()
-    frames = {kind: _parse(path, raw[kind], _COLUMNS[kind]) for kind, path in paths.items()}
-    rows, problems = _join(frames["metadata"], frames["split"], {kind: path.name for kind, path in paths.items()})
-    return Tables(_grouped(rows), tuple(problems), digest)
+    notes: list[Problem] = []
+    tables = {kind: _unique(_cells(path, raw[kind], _COLUMNS[kind]), path.name, notes) for kind, path in paths.items()}
+    rows = list(_join(tables["metadata"], tables["split"], {kind: path.name for kind, path in paths.items()}, notes))
+    splits = {dicom: cells[2] for dicom, cells in tables["split"].items()}
+    return Tables(
+        _grouped(rows), tuple((splits.get(note.id, ""), note) for note in sorted(notes, key=_note_order)), digest
+    )
 
 
 def _find(root: Path, kind: str) -> Path:
@@ -151,72 +152,75 @@ def _content(path: Path) -> bytes:
         raise BenchError(f"{path}: cannot be read: {err}\n  Download it again.") from None
 
 
-def _parse(path: Path, raw: bytes, columns: tuple[str, ...]) -> pd.DataFrame:
-    import pandas as pd
-
+def _cells(path: Path, raw: bytes, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """Yield (line, the cells of `columns`) of each row that is not blank; () where the row is too short."""
     try:
-        frame = pd.read_csv(io.BytesIO(raw), dtype=str, keep_default_na=False)
-    except (ValueError, UnicodeDecodeError) as err:  # pandas' parser errors are ValueErrors
+        reader = csv.reader(io.StringIO(raw.decode("utf-8-sig"), newline=""))
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [column for column in columns if column not in header]:
+            found = ", ".join(header[:12]) or "no header"
+            raise BenchError(f"{path}: no column {', '.join(missing)} (it has {found}); {LAYOUT}")
+        pick = itemgetter(*(header.index(column) for column in columns))
+        for row in reader:
+            if row:
+                yield reader.line_num, tuple(map(str.strip, pick(row))) if len(row) == len(header) else ()
+    except (csv.Error, UnicodeDecodeError) as err:
         raise BenchError(f"{path}: not a readable CSV table: {err}") from None
-    if missing := [column for column in columns if column not in frame.columns]:
-        found = ", ".join(map(str, frame.columns[:12]))
-        raise BenchError(f"{path}: no column {', '.join(missing)} (it has {found}); {LAYOUT}")
-    return pd.DataFrame({column: frame[column].str.strip() for column in columns})
+
+
+def _unique(rows: Iterable[tuple[int, tuple[str, ...]]], name: str, notes: list[Problem]) -> dict[str, tuple[str, ...]]:
+    """Return dicom_id → its other cells, of the first row of each dicom_id."""
+    first: dict[str, tuple[str, ...]] = {}
+    for line, cells in rows:
+        if not cells:
+            notes.append(Problem(name, f"line {line}", "not as many cells as the header"))
+        elif not cells[0]:
+            notes.append(Problem(name, f"line {line}", "no dicom_id"))
+        elif cells[0] in first:
+            notes.append(Problem(name, cells[0], f"dicom_id occurs again on line {line}: only its first row counts"))
+        else:
+            first[cells[0]] = cells[1:]
+    return first
 
 
 def _join(
-    meta: pd.DataFrame, split: pd.DataFrame, names: dict[str, str]
-) -> tuple[list[ImageRow], list[tuple[str, Problem]]]:
-    """Join the two tables by dicom_id; what does not match goes to the problems."""
-    problems: list[tuple[str, Problem]] = []
-    split_of = dict(zip(split["dicom_id"], split["split"], strict=True))
-
-    def note(kind: str, dicom: str, why: str) -> None:
-        problems.append((split_of.get(dicom, ""), Problem(names[kind], dicom, why)))
-
-    meta = _unique(meta, lambda dicom, why: note("metadata", dicom, why))
-    split = _unique(split, lambda dicom, why: note("split", dicom, why))
-    both = split.merge(meta, on="dicom_id", how="outer", suffixes=("", "_meta"), indicator=True)
-    for dicom in both.loc[both["_merge"] == "left_only", "dicom_id"]:
-        note("metadata", dicom, "named by the split table, but without a metadata row")
-    for dicom in both.loc[both["_merge"] == "right_only", "dicom_id"]:
-        note("split", dicom, "named by the metadata table, but without a split")
-    both = both[both["_merge"] == "both"]
-    for dicom in both.loc[both["split"] == "", "dicom_id"]:
-        note("split", dicom, "no split given")
-    both = both[both["split"] != ""]
-    differs = (both["study_id"] != both["study_id_meta"]) | (both["subject_id"] != both["subject_id_meta"])
-    for dicom in both.loc[differs, "dicom_id"]:
-        note("split", dicom, "study_id or subject_id differ between the split and the metadata table")
-    rows = list(_rows(both[~differs], lambda dicom, why: note("metadata", dicom, why)))
-    return rows, problems
+    meta: dict[str, tuple[str, ...]], split: dict[str, tuple[str, ...]], names: dict[str, str], notes: list[Problem]
+) -> Iterator[ImageRow]:
+    """Yield the images both tables agree on; what does not match goes to the notes."""
+    for dicom in meta.keys() - split.keys():
+        notes.append(Problem(names["split"], dicom, "named by the metadata table, but without a split"))
+    for dicom, (study, subject, value) in split.items():
+        if dicom not in meta:
+            notes.append(Problem(names["metadata"], dicom, "named by the split table, but without a metadata row"))
+            continue
+        its_subject, its_study, view, day, time = meta[dicom]
+        if not value:
+            notes.append(Problem(names["split"], dicom, "no split given"))
+        elif (subject, study) != (its_subject, its_study):
+            why = "study_id or subject_id differ between the split and the metadata table"
+            notes.append(Problem(names["split"], dicom, why))
+        else:
+            when = seconds(day, time)
+            if when is None:
+                why = f"StudyDate {day!r} or StudyTime {time!r} cannot be read: it takes no part in finding priors"
+                notes.append(Problem(names["metadata"], dicom, why))
+            yield ImageRow(dicom, study, subject, value, view, when)
 
 
-def _unique(frame: pd.DataFrame, note: _Note) -> pd.DataFrame:
-    """Keep the first row of each dicom_id, and none without."""
-    blank = frame["dicom_id"] == ""
-    for row in frame.index[blank]:
-        note(f"row {row + 2}", "no dicom_id")
-    again = frame["dicom_id"].duplicated() & ~blank
-    for dicom in frame.loc[again, "dicom_id"]:
-        note(dicom, "dicom_id occurs again: only its first row counts")
-    return frame[~blank & ~again]
+def _note_order(problem: Problem) -> tuple[str, str, str]:
+    return problem.file, problem.id, problem.why
 
 
-def _rows(both: pd.DataFrame, note: _Note) -> Iterator[ImageRow]:
-    columns = ("dicom_id", "study_id", "subject_id", "split", "ViewPosition", "StudyDate", "StudyTime")
-    for dicom, study, subject, split, view, day, time in zip(*(both[c].tolist() for c in columns), strict=True):
-        when = seconds(day, time)
-        if when is None:
-            note(dicom, f"StudyDate {day!r} or StudyTime {time!r} cannot be read: it takes no part in finding priors")
-        yield ImageRow(dicom, study, subject, split, view, when)
-
-
-def _grouped(rows: Iterable[ImageRow]) -> dict[str, tuple[Study, ...]]:
+def _grouped(rows: Sequence[ImageRow]) -> dict[str, tuple[Study, ...]]:
     patients: dict[str, dict[str, list[ImageRow]]] = {}
-    for row in sorted(rows, key=lambda r: (by_id(r.subject), by_id(r.study), r.dicom)):
+    # One padded string as the key: numbers in their order, and several times faster than tuples.
+    for row in sorted(rows, key=lambda r: f"{r.subject:0>12} {r.study:0>12} {r.dicom}"):
         patients.setdefault(row.subject, {}).setdefault(row.study, []).append(row)
     return {
-        subject: tuple(Study(study, subject, tuple(images)) for study, images in studies.items())
-        for subject, studies in patients.items()
+        subject: tuple(_study(tuple(images)) for images in studies.values()) for subject, studies in patients.items()
     }
+
+
+def _study(images: tuple[ImageRow, ...]) -> Study:
+    when = min((image.when for image in images if image.when is not None), default=None)
+    return Study(images[0].study, images[0].subject, images, when)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
@@ -113,39 +114,40 @@ def _closest(query: Embeddings, train: Embeddings, rows: NDArray[np.int64]) -> t
 class _Screen:
     """For each query, the training rows that may be the closest.
 
-    Squared distances are ‖q‖² + ‖x‖² - 2q·x, of embeddings less the training mean (shorter vectors, smaller errors).
-    A float32 product of length d errs by at most about d·u·‖q‖·‖x‖, u = 2⁻²⁴; rounding q and x themselves and the sum
-    add a few u·(‖q‖ + ‖x‖)². `slack` is twice that, for either of the two distances that are compared.
+    Rows are ranked by ‖x‖² - 2q·x, which is the squared distance less ‖q‖², of embeddings less the training mean
+    (shorter vectors, smaller errors). In float32, with unit roundoff u = 2⁻²⁴, the norm and the product of length d err
+    by at most about d·u·(‖x‖² + 2‖q‖‖x‖), and rounding the shifted vectors and the sum by a few u·(‖q‖ + ‖x‖)²; `slack`
+    is about twice as much.
     """
 
     def __init__(self, queries: Embeddings, train: Embeddings, products: Products) -> None:
         self._train, self._products = train, products
-        self._mean = train[: 4 * TRAIN_ROWS].astype(np.float64).mean(axis=0)
-        self._queries, self._norms = self._centred(queries)
-        self._least = np.full(len(queries), np.inf)
-        self._rows: list[list[NDArray[np.int64]]] = [[] for _ in queries]
-        self._low: list[list[Floats]] = [[] for _ in queries]
-
-    def _centred(self, z: Embeddings) -> tuple[Embeddings, Floats]:
-        exact = z.astype(np.float64) - self._mean
-        return exact.astype(np.float32), np.sqrt(np.square(exact).sum(axis=1))
+        self._mean = train[: 4 * TRAIN_ROWS].mean(axis=0, dtype=np.float64).astype(np.float32)
+        self._queries = queries - self._mean
+        self._norms = np.linalg.norm(self._queries, axis=1)
+        self._least = np.full(len(queries), np.inf, np.float32)
+        self._kept: list[tuple[NDArray[np.int64], NDArray[np.int64], Embeddings]] = []
 
     def look(self, start: int) -> None:
         """Keep what may be the closest of the block of rows from `start`."""
-        block, norms = self._centred(self._train[start : start + TRAIN_ROWS])
-        total = self._norms[:, None] + norms
-        slack = 2 * (block.shape[1] + 16) * 2.0**-24 * np.square(total)
-        near = np.square(self._norms)[:, None] + np.square(norms) - 2.0 * self._products(self._queries, block)
-        self._least = np.minimum(self._least, (near + slack).min(axis=1))
-        for k, low in enumerate(near - slack):
-            rows = np.flatnonzero(low <= self._least[k])
-            self._rows[k].append(rows + start)
-            self._low[k].append(low[rows])
+        block = self._train[start : start + TRAIN_ROWS] - self._mean
+        squares = np.einsum("ij,ij->i", block, block)
+        slack = 2 * (block.shape[1] + 16) * 2.0**-24 * np.square(self._norms + np.sqrt(squares.max()))
+        near = self._products(self._queries, block)
+        near *= -2
+        near += squares
+        self._least = np.minimum(self._least, near.min(axis=1) + slack)
+        queries, rows = np.nonzero(near <= (self._least + slack)[:, None])
+        self._kept.append((queries, rows + start, near[queries, rows] - slack[queries]))
 
     def candidates(self) -> Iterator[NDArray[np.int64]]:
         """Yield for each query the rows, ascending, that are not ruled out."""
-        for rows, low, least in zip(self._rows, self._low, self._least, strict=True):
-            yield np.concatenate(rows)[np.concatenate(low) <= least]
+        queries, rows, low = (np.concatenate(part) for part in zip(*self._kept, strict=True))
+        order = np.lexsort((rows, queries))
+        order = order[low[order] <= self._least[queries[order]]]
+        ends = np.searchsorted(queries[order], np.arange(len(self._queries) + 1))
+        for begin, end in itertools.pairwise(ends):
+            yield rows[order[begin:end]]
 
 
 def products_on(device: str) -> Products:

@@ -104,6 +104,8 @@ def test_unreadable_images(tmp_path: Path) -> None:
     assert bad == Report("q0", "", error=f"image file {tmp_path / 'test' / 'q0.txt'}: not a list of numbers")
     assert good.text == "report of t2"
     assert system.facts()["n_train"] == 2
+    assert list(system.generate(cases[:1])) == [bad]
+    assert list(system.generate([])) == []
 
 
 def test_no_readable_training_image_is_an_error(tmp_path: Path) -> None:

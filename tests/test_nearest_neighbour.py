@@ -68,15 +68,22 @@ def test_near_ties_that_float32_cannot_tell_apart(monkeypatch: pytest.MonkeyPatc
 
 
 def test_products_off_by_their_bound_do_not_matter() -> None:
-    """Whatever a device's rounding does within its bound, the answer stays."""
+    """Whatever a device's rounding does within its bound, the answer stays: each query has 50 rows all but equally far."""
     rng = np.random.default_rng(1)
-    queries, train = rng.normal(size=(9, 32)).astype(np.float32), rng.normal(size=(500, 32)).astype(np.float32)
+    queries = 3 * rng.normal(size=(9, 32))
+    steps = rng.normal(size=(9, 50, 32))
+    steps /= np.linalg.norm(steps, axis=2, keepdims=True)
+    train = (queries[:, None] + steps).reshape(-1, 32).astype(np.float32)
+    queries = queries.astype(np.float32)
 
     def noisy(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         bound = 32 * 2.0**-24 * np.linalg.norm(a, axis=1)[:, None] * np.linalg.norm(b, axis=1)
         return (a.astype(float) @ b.T.astype(float) + rng.uniform(-1, 1, (len(a), len(b))) * bound).astype(np.float32)
 
-    expected = cdist(queries.astype(float), train.astype(float)).argmin(axis=1)
+    distances = cdist(queries.astype(float), train.astype(float))
+    expected = distances.argmin(axis=1)
+    near = np.square(train).sum(axis=1) - 2 * noisy(queries, train)
+    assert (near.argmin(axis=1) != expected).any(), "the case is too easy to show anything"
     assert nearest(queries, train, noisy)[0].tolist() == expected.tolist()
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
@@ -13,11 +15,15 @@ from torch import Tensor
 from bench.errors import BenchError
 
 
-def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> None:
-    """Replace `path` in one step. Raises BenchError where it cannot be written (a full disk); the old file stays."""
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+    """Replace `path` in one step; equal tensors and JSON-able `about` give equal bytes.
+
+    Raises BenchError where it cannot be written (a full disk); the old file stays.
+    """
+    metadata = {"about": json.dumps(about, sort_keys=True)}  # one entry: safetensors writes several in a random order
     part = path.with_name(f".{path.name}.part")
     try:
-        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, dict(metadata))
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata)
         with part.open("rb") as file:
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -26,19 +32,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[s
         raise BenchError(f"{path}: cannot be written: {err}; make room or move the cache (BENCH_CACHE)") from err
 
 
-def read_metadata(path: Path) -> dict[str, str]:
-    """Return a file's metadata. Raises BenchError where it is no safetensors file."""
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Return what `write_tensors` was given, tensors on the CPU. Raises BenchError where `path` is no such file."""
     try:
         with safe_open(path, framework="pt") as file:
-            return dict(file.metadata() or {})
-    except (OSError, SafetensorError) as err:
-        raise BenchError(f"{path}: cannot be read ({err}); delete it and train again") from err
-
-
-def read_tensors(path: Path) -> dict[str, Tensor]:
-    """Return a file's tensors, on the CPU. Raises BenchError where it is no safetensors file."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
-    except (OSError, SafetensorError) as err:
+            about: dict[str, Any] = json.loads(file.metadata()["about"])
+            return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a dict)
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as err:
         raise BenchError(f"{path}: cannot be read ({err}); delete it and train again") from err

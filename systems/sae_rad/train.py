@@ -7,7 +7,6 @@ A folder holds, while training, ``checkpoint.safetensors`` (weights, Adam's mome
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ from bench.contracts import Ticker
 from bench.errors import BenchError
 from bench.machine import versions
 from bench.store import Appender, json_line, locked, read_json, read_lines, write_json, write_text
-from systems.sae_rad.checkpoint import read_metadata, read_tensors, write_tensors
+from systems.sae_rad.checkpoint import read_tensors, write_tensors
 from systems.sae_rad.model import SAE, Parts, build
 from systems.sae_rad.options import BOOKKEEPING, SAEOptions
 from systems.sae_rad.schedule import lr_at, rows_at, sparsity_at
@@ -275,17 +274,16 @@ def _check_losses(state: _State, fit: _Fit) -> None:
 
 
 def _save(state: _State, fit: _Fit) -> None:
-    about = {"recipe": json.dumps(fit.recipe, sort_keys=True), "step": str(state.step)}
-    write_tensors(fit.folder / CHECKPOINT_FILE, state.tensors(), about)
+    write_tensors(fit.folder / CHECKPOINT_FILE, state.tensors(), {"recipe": fit.recipe, "step": state.step})
 
 
 def _resume(state: _State, fit: _Fit) -> None:
     """Take up the checkpoint, if there is one, and cut the curve back to it."""
     path = fit.folder / CHECKPOINT_FILE
     if path.exists():
-        about = read_metadata(path)
-        _same_recipe(json.loads(about["recipe"]), fit.recipe, fit.folder)
-        state.restore(read_tensors(path), int(about["step"]))
+        tensors, about = read_tensors(path)
+        _same_recipe(about["recipe"], fit.recipe, fit.folder)
+        state.restore(tensors, about["step"])
     curve = fit.folder / CURVE_FILE
     kept = [line for line in read_lines(curve) if line["step"] <= state.step]
     write_text(curve, "".join(json_line(line) for line in kept))
@@ -312,7 +310,7 @@ def _finish(
         "steps": float(options.steps),
         "scale": survey.scale,
     }
-    write_tensors(folder / SAE_FILE, sae.state_dict(), {"architecture": sae.architecture, "scale": repr(survey.scale)})
+    write_tensors(folder / SAE_FILE, sae.state_dict(), {"architecture": sae.architecture, "scale": survey.scale})
     machine = {"device": str(sae.b_dec.device), "threads": torch.get_num_threads(), "versions": versions()}
     write_json(folder / TRAINING_FILE, {"recipe": recipe, "facts": facts, "machine": machine})
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)

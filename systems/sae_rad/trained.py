@@ -119,7 +119,7 @@ def load(folder: Path, device: str) -> TrainedSAE:
     recipe, facts = about["recipe"], about["facts"]
     sae = SAE(recipe["architecture"], recipe["n"], recipe["m"])
     try:
-        sae.load_state_dict(read_tensors(folder / SAE_FILE))
+        sae.load_state_dict(read_tensors(folder / SAE_FILE)[0])
     except RuntimeError as err:
         raise BenchError(f"{folder / SAE_FILE}: does not fit {TRAINING_FILE} beside it: {err}") from err
     return TrainedSAE(sae.to(device).requires_grad_(False), facts["scale"], facts)

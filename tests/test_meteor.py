@@ -5,23 +5,22 @@ from __future__ import annotations
 import csv
 import os
 import random
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from bench.contracts import Mark, Pair, SmallTable
-from metrics import text
+from metrics import nltk_folder, text
 from metrics.data_files import lines
 from metrics.meteor import METEOR, METEOROptions
 from metrics.wordnet import wordnet
 
-NAMES = {"n": "noun", "v": "verb", "a": "adj", "r": "adv"}
-LEXNAMES = 45
 IU_XRAY = Path(os.environ.get("BENCH_IU_XRAY", Path(__file__).parents[1] / ".." / "shared" / "data" / "iu_xray"))
 """Open-i's reports, not part of the project."""
 
@@ -72,55 +71,6 @@ def metric(**options: object) -> METEOR:
     return METEOR(METEOROptions.model_validate(options), None)
 
 
-def write_wordnet(folder: Path) -> None:
-    """Write the database files of nltk's reader: each synset at its byte offset, with an empty gloss."""
-    folder.mkdir(parents=True)
-    tables: dict[str, dict[int, list[str]]] = defaultdict(dict)
-    for line in lines("wordnet-synsets"):
-        key, *words = line.split(" ")
-        tables[key[0]][int(key[1:])] = words
-    for pos, name in NAMES.items():
-        data, index = [], defaultdict(list)
-        at = 0
-        for offset, words in tables[pos].items():
-            data.append(" " * (offset - at - 1) + "\n" if offset > at else "")
-            row = f"{offset:08d} 00 {pos} {len(words):02x} {' '.join(f'{w} 0' for w in words)} 000 |"
-            data.append(row)
-            at = offset + len(row)
-            for word in words:
-                index[word.lower()].append(offset)
-        (folder / f"data.{name}").write_text("".join(data) + "\n", encoding="ascii")
-        (folder / f"index.{name}").write_text(
-            "".join(
-                f"{lemma} {pos} {len(found)} 0 {len(found)} 0 {' '.join(f'{o:08d}' for o in found)}\n"
-                for lemma, found in index.items()
-            ),
-            encoding="ascii",
-        )
-        rows = [line[2:] for line in lines("wordnet-exceptions") if line[0] == pos]
-        (folder / f"{name}.exc").write_text("\n".join(rows) + "\n", encoding="ascii")
-    (folder / "lexnames").write_text("".join(f"{n:02d}\tname{n}\t1\n" for n in range(LEXNAMES)))
-    (folder / "index.sense").write_text("")
-    (folder / "cntlist.rev").write_text("")
-
-
-def write_punkt(folder: Path) -> None:
-    """Write the four files of an English punkt_tab model."""
-    folder.mkdir(parents=True)
-    files = {
-        "abbreviation": "abbrev_types.txt",
-        "collocation": "collocations.tab",
-        "starter": "sent_starters.txt",
-        "context": "ortho_context.tab",
-    }
-    tables = defaultdict(list)
-    for line in lines("punkt-english"):
-        table, _, row = line.partition("\t")
-        tables[table].append(row)
-    for table, name in files.items():
-        (folder / name).write_text("\n".join(tables[table]), encoding="utf-8")
-
-
 @pytest.fixture(scope="module")
 def nltk_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     """nltk's own reader, and nltk.word_tokenize made to find a punkt_tab folder, for this module only."""
@@ -129,8 +79,7 @@ def nltk_wordnet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     from nltk.corpus.reader.wordnet import WordNetCorpusReader
 
     root = tmp_path_factory.mktemp("nltk_data")
-    write_wordnet(root / "corpora" / "wordnet")
-    write_punkt(root / "tokenizers" / "punkt_tab" / "english")
+    nltk_folder.write(root)
     before = list(nltk.data.path)
     nltk.data.path[:] = [str(root)]
     with pytest.warns(UserWarning, match="multilingual"):
@@ -190,6 +139,36 @@ def test_word_tokenize_is_nltks(nltk_wordnet: Any) -> None:
     assert text.word_tokenize("Seen by Dr. Smith. Ends at 5.2 cm.") == (
         ["Seen", "by", "Dr.", "Smith", ".", "Ends", "at", "5.2", "cm", "."]
     )
+
+
+PIECES = [
+    "a",
+    "B-2",
+    "5.2",
+    "no",
+    "cannot",
+    "I-gotta",
+    "Dr.",
+    "x/y",
+    ",",
+    ", ",
+    " ",
+    "  ",
+    ".",
+    "..",
+    "'s",
+    '"',
+    ":",
+    "é",
+]
+
+
+@settings(max_examples=500)
+@given(st.lists(st.sampled_from([*PIECES, " a", ", b", " 3.", " wanna"]), max_size=9).map("".join))
+def test_words_of_a_sentence_are_nltks(sentence: str) -> None:
+    from nltk.tokenize import NLTKWordTokenizer
+
+    assert list(text._words(sentence)) == NLTKWordTokenizer().tokenize(sentence)
 
 
 def test_stages_by_hand() -> None:

@@ -241,9 +241,10 @@ def develop(scene: Scene, pose: Pose, rng: np.random.Generator) -> PILImage:
 
 def _grain(film: Pixels, pose: Pose, rng: np.random.Generator) -> Pixels:
     height, width = film.shape
-    grain = rng.standard_normal((height, width), dtype=np.float32) + clouds(width, height, 3, rng) * np.float32(0.6)
-    noisy: Pixels = film + grain * np.float32(pose.noise)
-    return noisy
+    grain: Pixels = rng.standard_normal((height, width), dtype=np.float32)
+    grain += clouds(width, height, 3, rng) * np.float32(0.6)
+    grain *= np.float32(pose.noise)
+    return film + grain
 
 
 def _collimate(image: PILImage, rng: np.random.Generator) -> None:
@@ -279,8 +280,9 @@ def mark(image: PILImage, pose: Pose, portable: bool, rng: np.random.Generator) 
     w, h = image.size
     left = bool(rng.random() < 0.6)
     x = w * (rng.uniform(0.86, 0.93) if left else rng.uniform(0.04, 0.1))
-    pen.text((x, h * rng.uniform(0.03, 0.12)), "L" if left else "R", fill=245, font=_font(16))
+    y = h * rng.uniform(0.03, 0.12)
+    pen.text((x, y), "L" if left else "R", fill=245, font=_font(16))
     if portable:
         pen.text((w * 0.05 if left else w * 0.68, h * 0.03), "PORTABLE", fill=235, font=_font(10))
     elif rng.random() < 0.4:
-        pen.text((x - 6, h * 0.14), pose.view, fill=225, font=_font(10))
+        pen.text((x - 3, y + 20), pose.view, fill=225, font=_font(10))

@@ -424,7 +424,7 @@ HEART_NORMAL = (
     "[Cardiac and|Heart and] mediastinal contours are [normal|within normal limits|unremarkable].",
 )
 MEDIASTINUM_NORMAL = (
-    "[The|] mediastinal [and hilar|] contours are [normal|unremarkable|within normal limits|stable].",
+    "[The|] mediastinal [and hilar|] contours are [normal|unremarkable|within normal limits].",
     "[The|] hilar contours are [normal|unremarkable].",
 )
 BONES_NORMAL = (

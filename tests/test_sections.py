@@ -152,8 +152,8 @@ def test_header_names(header: str, name: str) -> None:
             id="a header directly below a bare title belongs to it",
         ),
         pytest.param(
-            "x\r\n INDICATION:  Cough.\r\n \r\n IMPRESSION:  Clear.\r\n",
-            ReportSections(impression="Clear.", indication="Cough."),
+            "x\r\n INDICATION:  Cough.\r\n \r\n The lungs\r\n are clear.\r\n",
+            ReportSections(last_paragraph="The lungs are clear.", indication="Cough."),
             id="Windows line ends",
         ),
     ],

@@ -97,8 +97,10 @@ class MimicCXR:
     def fingerprint(self) -> str:
         """Return the identity of options (paths apart), tables, reports and, where checked, of the missing images."""
         chosen = self.options.model_dump(mode="json", exclude={"root", "reports_root", "exclude", "contamination"})
+        with without_collector():
+            reports = self._store.digest()
         missing = sorted(row.dicom for row in self._used_images() if not self._is_there(row))
-        identity = [READER, RULES, chosen, sorted(self._excluded), self.tables.digest, self._store.digest(), missing]
+        identity = [READER, RULES, chosen, sorted(self._excluded), self.tables.digest, reports, missing]
         return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     def splits(self) -> Sequence[str]:

@@ -3,8 +3,8 @@
 The rules and tables (header form, names, spellings, studies with hand-made exceptions) are those of the corpus's
 authors: MIT-LCP/mimic-cxr, ``txt/section_parser.py`` and ``txt/create_section_files.py``. In short:
 
-- A header begins an indented line (one blank or more): capitals, blanks and ``()/,-`` up to a colon
-  that a blank or the end of line follows. The search for the next one goes on at the following end of line.
+- A header begins an indented line (one blank or more): capitals, blanks and ``()/,-`` up to a colon that a blank or
+  the end of line follows. What stands directly below a header without text of its own belongs to it.
 - Names are normalised by a table of variants and typing errors, then by the main names they contain, then by words
   that title a description of the images ("CHEST, PA AND LATERAL").
 - Empty findings and impressions do not count, and of several sections of a name the **last** counts.
@@ -168,8 +168,7 @@ def _raw_sections(text: str) -> list[Section]:
     sections = [Section("preamble", text[: header.start(1)], 0)]
     while header is not None:
         start = header.end()
-        # On from the next end of line: a title over an empty line, then a header right below it, is no section.
-        following = _HEADER.search(text, max(text.find("\n", start), start))
+        following = _HEADER.search(text, start)  # a header takes its end of line with it: none follows right below it
         end = len(text) if following is None else following.start()
         sections.append(Section(canonical_name(header[1]), text[start:end], start))
         header = following

@@ -22,6 +22,7 @@ EDGES = [
     (CLEAR, ""),
     (" \n\t ", CLEAR),
     ("...", "..."),
+    ("no nodule -\n", "no nodule -"),
     ("XXXX", "XXXX XXXX XXXX"),
     ("no no no no no", "no no"),
     ("5.2 cm, 10-12 mm", "5.2 cm 10-12 mm."),

@@ -6,6 +6,7 @@ import csv
 import os
 import random
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from bench.contracts import Mark, Pair, SmallTable
 from metrics import nltk_folder, text
 from metrics.data_files import lines
 from metrics.meteor import METEOR, METEOROptions
-from metrics.wordnet import wordnet
+from metrics.wordnet import POS, wordnet
 
 IU_XRAY = Path(os.environ.get("BENCH_IU_XRAY", Path(__file__).parents[1] / ".." / "shared" / "data" / "iu_xray"))
 """Open-i's reports, not part of the project."""
@@ -123,10 +124,18 @@ def test_very_long_texts_are_bit_identical(nltk_wordnet: Any) -> None:
 
 def test_synonyms_are_nltks(nltk_wordnet: Any) -> None:
     rng = random.Random(3)
-    lemmas = rng.sample(sorted({w for line in lines("wordnet-synsets") for w in line.split(" ")[1:]}), 1500)
+    table = [line.split(" ") for line in lines("wordnet-synsets")]
+    all_lemmas = {pos: sorted({w for key, *words in table for w in words if key[0] == pos}) for pos in POS}
+    lemmas = rng.sample(sorted(set(chain(*all_lemmas.values()))), 1500)
     inflected = [lemma + rng.choice(["s", "es", "ed", "ing", "er", "est", "men", "ies"]) for lemma in lemmas]
     exceptions = rng.sample([line.split(" ")[1] for line in lines("wordnet-exceptions")], 500)
-    for word in [*lemmas, *inflected, *exceptions, *map(text.stem, lemmas), "", "s", "_", ".", "é"]:
+    by_rule = [
+        lemma[: len(lemma) - len(base)] + ending
+        for pos in POS
+        for ending, base in nltk_wordnet.MORPHOLOGICAL_SUBSTITUTIONS[pos]
+        for lemma in rng.sample([w for w in all_lemmas[pos] if w.endswith(base)], 20)
+    ]
+    for word in [*lemmas, *inflected, *by_rule, *exceptions, *map(text.stem, lemmas), "", "s", "_", ".", "é"]:
         found = {name for s in nltk_wordnet.synsets(word) for name in s.lemma_names() if "_" not in name}
         assert wordnet().synonyms(word) == found, word
 

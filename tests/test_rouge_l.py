@@ -13,7 +13,7 @@ from metrics.rouge_l import ROUGEL, ROUGELOptions, lowered_with_origin
 
 WORDS = (
     "the lungs lung are is clear clearing cleared no pleural effusion effusions or pneumothorax heart size mildly "
-    "enlarged enlargement enlarging unchanged 5.2 cm Dr. Smith's X-ray, XXXX opacities opacity, dying skies news"
+    "enlarged enlargement enlarging unchanged 5.2 cm Dr. Smith's X-ray, XXXX opacities opacity, dying skies news ads ad"
 )
 VOCABULARY = WORDS.split()
 EDGES = [

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from systems.sae_rad import model
 from systems.sae_rad.model import SAE, build
 from systems.sae_rad.options import Architecture
 
@@ -85,10 +86,19 @@ def test_loss_is_the_papers(architecture: Architecture) -> None:
     assert loss.item() == pytest.approx((parts.mse + LAMBDA * parts.penalty + parts.aux).item(), rel=1e-13)
 
 
+@pytest.mark.parametrize("most", [0.0, 2.0], ids=["all features", "firing features"])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_gradients_are_finite_differences_of_the_papers_loss(architecture: Architecture) -> None:
+def test_gradients_are_finite_differences_of_the_papers_loss(
+    architecture: Architecture, most: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "_MOST", most)
     sae, z = example(architecture)
-    sae.loss(z, LAMBDA)[0].backward()
+    with torch.no_grad():
+        sae.b_enc[1::2] = -100.0
+    loss, parts = sae.loss(z, LAMBDA)
+    assert 0 < parts.h.shape[1] <= 4 if most else parts.h.shape[1] == 8
+    assert parts.l0() == pytest.approx(torch.count_nonzero(sae.h(z)).item() / len(z))
+    loss.backward()
     values, step = parameters(sae), 1e-6
     frozen = {name: value.copy() for name, value in values.items()}
     for name, p in sae.named_parameters():
@@ -211,6 +221,27 @@ def test_decoder_norms_stay_one_only_where_constrained(architecture: Architectur
         sae.project_decoder()
     off = (sae.decoder_norms() - 1).abs().max().item()
     assert off < 1e-6 if architecture in CONSTRAINED else off > 0.05
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_a_batch_on_which_nothing_fires(architecture: Architecture) -> None:
+    sae, z = example(architecture)
+    with torch.no_grad():
+        sae.b_enc.fill_(-100.0)
+    loss, parts = sae.loss(z, LAMBDA)
+    loss.backward()
+    terms = 2 if architecture in GATED else 1
+    assert loss.item() == pytest.approx(terms * (z - sae.b_dec).square().sum(1).mean().item())
+    assert parts.l0() == 0
+    assert not sae.W_enc.grad.any()  # type: ignore[union-attr]
+
+
+def test_nan_weights_are_not_taken_for_silent_features() -> None:
+    sae, z = example("sae-rad")
+    with torch.no_grad():
+        sae.b_enc.fill_(-100.0)
+        sae.W_enc[3, 1] = torch.nan
+    assert sae.loss(z, LAMBDA)[0].isnan()
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

@@ -17,6 +17,8 @@ from systems.sae_rad.options import Architecture
 
 _GATED = frozenset({"gated", "sae-rad"})
 _CONSTRAINED = frozenset({"standard", "gated"})
+_MOST = 0.6
+"""Share of firing features above which picking them out costs more than it saves."""
 
 
 class Parts(NamedTuple):
@@ -29,11 +31,23 @@ class Parts(NamedTuple):
     aux: Tensor
     """‖z - ẑ(ReLU(π))‖²; 0 without a gate: scalar."""
     h: Tensor
-    """The code [batch, m]."""
+    """The code of the features that were looked at, [batch, <= m]; 0 for the others."""
 
     def l0(self) -> float:
         """Return the mean number of active features of the batch."""
         return int(torch.count_nonzero(self.h)) / len(self.h)
+
+
+class _Rows(NamedTuple):
+    """Weights of some features, k of them, or of all."""
+
+    W_enc: Tensor
+    """[k, n]."""
+    b_enc: Tensor
+    W_dec: Tensor
+    """[k, n]."""
+    r_mag: Tensor | None
+    b_mag: Tensor | None
 
 
 class SAE(nn.Module):
@@ -62,22 +76,21 @@ class SAE(nn.Module):
             self.r_mag = nn.Parameter(torch.zeros(m))
             self.b_mag = nn.Parameter(torch.zeros(m))
 
-    def _fire(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the code h and what the penalty sees, ReLU(π) with a gate and h itself without: both [batch, m]."""
-        x = z - self.b_dec if self.constrained else z
-        if not self.gated:
-            h = F.linear(x, self.W_enc, self.b_enc).relu_()
-            return h, h
-        a = F.linear(x, self.W_enc)
-        gate = a + self.b_enc
-        closed = gate <= 0
-        # In place from here on: at m = 49,152 and 2,048 rows each [batch, m] costs 400 MB.
-        h = torch.addcmul(self.b_mag, a, self.r_mag.exp()).masked_fill_(closed, 0.0).relu_()
-        return h, gate.relu_()
+    def _rows(self, features: Tensor | None = None) -> _Rows:
+        """Return the weights of features (indices [k]), or of all."""
+
+        def pick(w: Tensor) -> Tensor:
+            return w if features is None else w.index_select(0, features)
+
+        gate = (pick(self.r_mag), pick(self.b_mag)) if self.gated else (None, None)
+        return _Rows(pick(self.W_enc), pick(self.b_enc), pick(self.W_dec), *gate)
+
+    def _centred(self, z: Tensor) -> Tensor:
+        return z - self.b_dec if self.constrained else z
 
     def h(self, z: Tensor) -> Tensor:
         """Return the code [batch, m] >= 0 of embeddings [batch, n] (eq. 1, 4, 6 or 8)."""
-        return self._fire(z)[0]
+        return _fire(self._centred(z), self._rows())[0]
 
     def decoder_norms(self) -> Tensor:
         """Return ‖W_dec,i‖ of each feature: [m]."""
@@ -93,26 +106,39 @@ class SAE(nn.Module):
         return torch.addmm(self.b_dec, h, self.W_dec)
 
     def loss(self, z: Tensor, sparsity: float) -> tuple[Tensor, Parts]:
-        """Return the training loss of embeddings [batch, n] and its parts (eq. 3, 5, 7 or 9), means over the batch."""
-        h, fired = self._fire(z)
-        mse = F.mse_loss(self.decode(h), z, reduction="sum") / len(z)
-        penalty = self._penalty(fired)
+        """Return the training loss of embeddings [batch, n] and its parts (eq. 3, 5, 7 or 9), means over the batch.
+
+        Features that fire on no row of the batch add nothing to the loss and have gradient zero, so that only the
+        others are computed with: once the code is sparse, one of eight matrix products is left in full.
+        """
+        x = self._centred(z)
+        rows = self._rows(self._firing(x))
+        h, fired = _fire(x, rows)
+        mse = self._error(z, h, rows.W_dec, self.b_dec)
+        penalty = self._penalty(fired, rows.W_dec)
         loss = mse + sparsity * penalty
         aux = torch.zeros_like(mse)
         if self.gated:
-            aux = F.mse_loss(self._decode_gate(fired), z, reduction="sum") / len(z)
+            decoder = (rows.W_dec, self.b_dec)
+            frozen = (rows.W_dec.detach(), self.b_dec.detach())
+            aux = self._error(z, fired, *(frozen if self.constrained else decoder))
             loss = loss + aux
         return loss, Parts(mse.detach(), penalty.detach(), aux.detach(), h.detach())
 
-    def _penalty(self, fired: Tensor) -> Tensor:
+    @torch.no_grad()
+    def _firing(self, x: Tensor) -> Tensor | None:
+        """Return the indices of features whose pre-activation is above zero on any row, None where most are."""
+        silent = (F.linear(x, self.W_enc, self.b_enc) <= 0).all(0)  # a NaN is not silent
+        features = torch.nonzero(~silent).squeeze(1)
+        return features if len(features) < _MOST * self.m else None
+
+    def _error(self, z: Tensor, h: Tensor, W_dec: Tensor, b_dec: Tensor) -> Tensor:
+        return F.mse_loss(torch.addmm(b_dec, h, W_dec), z, reduction="sum") / len(z)
+
+    def _penalty(self, fired: Tensor, W_dec: Tensor) -> Tensor:
         """Return the mean over the batch of Σ_i fired_i (·‖W_dec,i‖ where norms are free)."""
         total = fired.sum(0)  # first over the batch: no weighted copy of [batch, m]
-        return (total.sum() if self.constrained else total @ self.decoder_norms()) / len(fired)
-
-    def _decode_gate(self, fired: Tensor) -> Tensor:
-        if self.constrained:
-            return torch.addmm(self.b_dec.detach(), fired, self.W_dec.detach())
-        return self.decode(fired)
+        return (total.sum() if self.constrained else total @ torch.linalg.vector_norm(W_dec, dim=1)) / len(fired)
 
     @torch.no_grad()
     def project_gradient(self) -> None:
@@ -129,6 +155,22 @@ class SAE(nn.Module):
         """Give every decoder direction unit norm; nothing where norms are free."""
         if self.constrained:
             self.W_dec.div_(self.decoder_norms().unsqueeze(1))
+
+
+def _fire(x: Tensor, w: _Rows) -> tuple[Tensor, Tensor]:
+    """Return the code h and what the penalty sees, ReLU(π) with a gate and h itself without: both [batch, k].
+
+    x is [batch, n], centred where that is asked for.
+    """
+    if w.r_mag is None or w.b_mag is None:
+        h = F.linear(x, w.W_enc, w.b_enc).relu_()
+        return h, h
+    a = F.linear(x, w.W_enc)
+    gate = a + w.b_enc
+    closed = gate <= 0
+    # In place from here on: at m = 49,152 and 2,048 rows each [batch, m] costs 400 MB.
+    h = torch.addcmul(w.b_mag, a, w.r_mag.exp()).masked_fill_(closed, 0.0).relu_()
+    return h, gate.relu_()
 
 
 def build(architecture: Architecture, n: int, m: int, generator: torch.Generator) -> SAE:

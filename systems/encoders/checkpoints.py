@@ -1,0 +1,222 @@
+"""Finding a Hugging Face checkpoint on this machine or the hub, and identifying it by its content.
+
+Everything that is read of a checkpoint is JSON or safetensors; weights that exist only as a pickle (``.bin``) are
+refused, since loading one can run code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from bench.contracts import Context
+from bench.errors import BenchError, Unavailable, missing_package
+
+CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
+PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
+"""Where the image processor's settings stand; the first that is there counts."""
+PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
+WANTED = (CONFIG, *PROCESSOR_FILES, WEIGHTS_INDEX, "model*.safetensors")
+"""What is fetched of a hub repository."""
+PROVENANCE = frozenset({"_name_or_path", "_commit_hash", "transformers_version"})
+"""Keys of JSON files that say where a checkpoint was made, not what it computes."""
+
+
+def locate(model: str, revision: str | None, context: Context) -> Path:
+    """Return the folder of a checkpoint that is whole: configuration, processor settings and safetensors weights.
+
+    `model` is a folder or a hub id (a folder of that name goes first). A hub id is looked for in the local cache before
+    the network is asked. Raises Unavailable where it is not to be had, BenchError where it cannot be used.
+    """
+    folder = Path(model).expanduser()
+    if folder.is_dir():
+        if revision is not None:
+            raise BenchError(
+                f"revision {revision!r}: {model} is a folder, which has no revisions; leave the option out"
+            )
+        return _checked(folder, model)
+    if not _is_hub_id(model):
+        raise Unavailable(f"no folder {folder}", "give the folder of a checkpoint (config.json, model.safetensors …)")
+    cached = _snapshot(model, revision, local=True)
+    if cached is not None and _whole(cached):
+        return cached
+    with context.progress(f"fetching {model}", None):
+        return _checked(_fetched(model, revision), model)
+
+
+def _is_hub_id(model: str) -> bool:
+    return not model.startswith((".", "~", "/")) and model.count("/") <= 1 and "\\" not in model
+
+
+def _snapshot(model: str, revision: str | None, *, local: bool) -> Path | None:
+    """Return the folder of a hub id's files, or None where a local look finds none."""
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
+    except ImportError:
+        raise missing_package(f"the encoder {model}", "huggingface_hub", "hf") from None
+    try:
+        with quiet():
+            return Path(snapshot_download(model, revision=revision, allow_patterns=[*WANTED], local_files_only=local))
+    except HFValidationError as err:
+        raise BenchError(f"model {model!r}: neither a folder nor an id of the Hugging Face hub: {err}") from None
+    except LocalEntryNotFoundError:
+        if local:
+            return None
+        raise
+
+
+def _fetched(model: str, revision: str | None) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
+
+    named = f"the weights of {model}" + (f" at revision {revision}" if revision else "")
+    if constants.HF_HUB_OFFLINE:
+        raise Unavailable(f"{named} are not in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set", remedy(model))
+    try:
+        folder = _snapshot(model, revision, local=False)
+    except GatedRepoError:
+        raise Unavailable(f"{named} are gated", f"accept the terms at https://huggingface.co/{model}") from None
+    except RepositoryNotFoundError:
+        raise Unavailable(
+            f"the Hugging Face hub has no model {model}", "check the id, or log in: hf auth login"
+        ) from None
+    except LocalEntryNotFoundError:
+        why = f"{named} are not in {constants.HF_HUB_CACHE}, and the Hugging Face hub cannot be reached"
+        raise Unavailable(why, remedy(model)) from None
+    except OSError as err:
+        why = (str(err).splitlines() or [type(err).__name__])[0]
+        raise Unavailable(f"{named} cannot be fetched: {why}", remedy(model)) from None
+    assert folder is not None  # only a local look answers None
+    return folder
+
+
+def remedy(model: str) -> str:
+    """Return how the weights come to a machine without a network."""
+    return (
+        f"on a connected machine run `hf download {model}`, carry its HF_HOME (~/.cache/huggingface) here and set "
+        "HF_HOME and HF_HUB_OFFLINE=1; or name a folder that holds them as encoder: hf:/folder"
+    )
+
+
+def _whole(folder: Path) -> bool:
+    try:
+        _checked(folder, str(folder))
+    except BenchError:
+        return False
+    return True
+
+
+def _checked(folder: Path, model: str) -> Path:
+    """Return the folder; raises where a file that is needed is not there."""
+    if not (folder / CONFIG).is_file():
+        raise Unavailable(f"{model} is no checkpoint: it has no {CONFIG}", "give the folder that holds config.json")
+    files = weight_files(folder)
+    if not files and any((folder / name).exists() for name in PICKLES):
+        raise BenchError(
+            f"{model} has its weights only as a pickle ({PICKLES[0]}), which can run code when it is loaded: use a "
+            "revision with model.safetensors, or convert it in a place you trust (transformers: save_pretrained)"
+        )
+    missing = [path.name for path in files if not path.exists()] or ([] if files else [WEIGHTS])
+    if missing:
+        raise Unavailable(f"{model} lacks {', '.join(missing)}", "fetch or copy the checkpoint again, all its files")
+    processor_file(folder, model)
+    return folder
+
+
+def processor_file(folder: Path, model: str) -> Path:
+    """Return the file with the image processor's settings."""
+    for name in PROCESSOR_FILES:
+        if (folder / name).is_file():
+            return folder / name
+    raise BenchError(
+        f"{model} has no {PROCESSOR_FILES[0]}: how its images are resized and normalised is not known, and a guess "
+        "would give other embeddings; copy the file from the model's publisher"
+    )
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """Return the safetensors files that transformers would load, in a fixed order; they may be missing."""
+    if (folder / WEIGHTS).exists() or not (folder / WEIGHTS_INDEX).exists():
+        return [folder / WEIGHTS] if (folder / WEIGHTS).exists() else []
+    index = read_json(folder / WEIGHTS_INDEX)
+    names = index.get("weight_map", {})
+    if not isinstance(names, dict) or not names:
+        raise BenchError(f"{folder / WEIGHTS_INDEX}: no weight_map; fetch the checkpoint again")
+    return [folder / Path(name).name for name in sorted(set(map(str, names.values())))]
+
+
+def read_json(path: Path) -> Mapping[str, Any]:
+    """Return a JSON object. Raises BenchError naming the file."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as err:
+        raise BenchError(f"{path}: not readable as JSON: {err}") from None
+    if not isinstance(found, dict):
+        raise BenchError(f"{path}: a JSON object is expected, found {type(found).__name__}")
+    return found
+
+
+def identity(folder: Path, context: Context) -> Mapping[str, Any]:
+    """Return what a checkpoint computes with: hashes of its weights, its configuration and processor settings.
+
+    The same wherever the files lie, and read without loading a weight.
+    """
+    return {
+        "weights": [_hashed_once(path, context) for path in weight_files(folder)],
+        "config": _plain(read_json(folder / CONFIG)),
+        "processor": _plain(read_json(processor_file(folder, str(folder)))),
+    }
+
+
+def _plain(settings: Any) -> Any:
+    if isinstance(settings, dict):
+        return {key: _plain(value) for key, value in settings.items() if key not in PROVENANCE}
+    return [_plain(value) for value in settings] if isinstance(settings, list) else settings
+
+
+def _hashed_once(path: Path, context: Context) -> str:
+    """Return the SHA-256 of a file, kept by path, size and modification time."""
+    real = path.resolve()
+    found = real.stat()
+    key = hashlib.sha256(f"{found.st_size} {found.st_mtime_ns} ".encode() + os.fsencode(real)).hexdigest()[:32]
+    kept = context.cache("weights-hash", key) / "sha256"
+    if kept.is_file() and len(known := kept.read_text()) == 64:
+        return known
+    with real.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    part = kept.with_name(f".sha256.{os.getpid()}.part")
+    part.write_text(digest)
+    os.replace(part, kept)
+    return digest
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Silence huggingface_hub and transformers (where imported) below errors, and put their settings back."""
+    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
+
+    switch_off, switch_on = disable_progress_bars, enable_progress_bars
+    if "transformers" in sys.modules:  # it keeps a switch of its own, which moves the hub's as well
+        from transformers.utils.logging import disable_progress_bar, enable_progress_bar
+
+        switch_off, switch_on = disable_progress_bar, enable_progress_bar
+    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "transformers")]
+    levels, bars = [logger.level for logger in loggers], not are_progress_bars_disabled()
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    switch_off()
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        if bars:
+            switch_on()

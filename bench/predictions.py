@@ -135,7 +135,10 @@ def _unknown(table: Table, layouts: Sequence[_Layout], what: str) -> str:
         lines.append(f"  Nearest is {nearest.shape()}: {', '.join(near)}.")
     if len(found) == 1 and any(mark in found[0] for mark in ",;\t"):
         lines.append("  The fields seem to be separated otherwise: .csv wants commas, .tsv tabs.")
-    return "\n".join([*lines, "  Known:", *(f"    {layout.shape()}" for layout in layouts)])
+    known = [layout.shape() for layout in layouts]
+    if layouts is _BOTH:
+        known += [f"{layout.shape()} (with --references FILE)" for layout in _PREDICTIONS]
+    return "\n".join([*lines, "  Known:", *(f"    {shape}" for shape in known)])
 
 
 def _nearness(layout: _Layout, columns: Sequence[str]) -> float:

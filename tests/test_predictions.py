@@ -74,6 +74,11 @@ def test_texts_come_as_written_from_every_container(name: str, content: str) -> 
     assert (table.format, table.notes, table.n_missing) == ("id, candidate, reference", (), 0)
 
 
+def test_only_line_ends_end_a_line_of_a_csv() -> None:
+    file = save("p.csv", PLAIN + "a,one\u2028two\x0cthree\x85,x\r\nb,y,z\r")
+    assert triples(read_pairs(file).pairs) == [("a", "one\u2028two\x0cthree\x85", "x"), ("b", "y", "z")]
+
+
 def test_parquet() -> None:
     columns = {key: [entry[key] for entry in as_objects()] for key in as_objects()[0]}
     assert read_pairs(parquet("p.parquet", {**columns, "extra": [1.5, None]})).pairs == [Pair(*row) for row in ROWS]
@@ -280,6 +285,7 @@ REFUSED = [
     ("p.csv", "example_id,prediction\na,b\n", "predictions without references (example_id, prediction). Name the file"),
     ("p.csv", "example_id,target\na,b\n", "Nearest is example_id, prediction, target: no column 'prediction'."),
     ("p.csv", "foo,bar\na,b\n", "Columns found: 'foo', 'bar'."),
+    ("p.csv", "foo,bar\na,b\n", "id, text (with --references FILE)"),
     ("p.csv", "id;candidate;reference\na;b;c\n", "The fields seem to be separated otherwise"),
     ("p.csv", "study_id,report\na,b\n", "predictions without references (study_id, report). Name the file"),
     ("p.json", '{"s1": {"model_prediction": "x"}}', "--references FILE, or add a column 'section_findings'"),

@@ -115,7 +115,7 @@ class HFMetric:
         try:
             result = self._compute(pair)
         except Exception as err:  # a foreign module may raise anything
-            why = f"{type(err).__name__}: {err}".splitlines()[0]
+            why = f"{type(err).__name__}: {err}".splitlines()[0].rstrip(".")
             self._context.problem(Problem(f"metric hf/{self.options.name}", pair.id, why))
             return None
         return pick(result, self.options.key, self.options.name)
@@ -145,7 +145,7 @@ def _load(options: HFOptions, context: Context) -> Any:
 
 
 def _unreachable(options: HFOptions, err: Exception) -> Unavailable:
-    why = f"{type(err).__name__}: {err}".splitlines()[0]
+    why = f"{type(err).__name__}: {err}".splitlines()[0].rstrip(".")
     if options.local:
         return Unavailable(f"HF module {options.module!r} cannot be loaded: {why}", "mend the module's code")
     return Unavailable(

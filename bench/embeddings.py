@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.contracts import Embeddings, Encoder, Problem, Ticker
 from bench.errors import BenchError
@@ -79,7 +78,7 @@ class EmbeddingStore:
             if key is None:
                 on_problem(Problem(str(path), path.stem, finder.why[path]))
             elif key not in self._rows:
-                todo[key] = path
+                todo.setdefault(key, path)
         if todo:
             _Filling(self, encoder, todo, on_problem).run(progress)
         return self._gather(keys, encoder.dim)
@@ -171,7 +170,7 @@ class _Filling:
         start = time.monotonic()
         rows = self._checked(self.encoder.encode(list(batch.values())), len(batch))
         seconds = time.monotonic() - start
-        good: NDArray[np.bool_] = ~np.isnan(rows).any(axis=1)
+        good = np.asarray(~np.isnan(rows).any(axis=1))
         self.store._append([key for key, ok in zip(batch, good, strict=True) if ok], rows[good])
         self.store._refresh(self.encoder.dim)
         for path in (path for path, ok in zip(batch.values(), good, strict=True) if not ok):

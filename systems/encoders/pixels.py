@@ -35,14 +35,18 @@ DIM = (DIRECTIONS + LINE_ANGLES) * CELLS[0] * CELLS[1] + BRIGHTNESS_CELLS[0] * B
 Floats32 = NDArray[np.float32]
 
 
+class PixelsOptions(Options):
+    """Options of `Pixels`: there are none."""
+
+
 class Pixels:
     """Brightness, edge directions and thin lines on coarse grids: no weights, for the demo and for tests."""
 
-    Options = Options
+    Options = PixelsOptions
     stand_in: ClassVar[str] = "rad-dino"
     dim: ClassVar[int] = DIM
 
-    def __init__(self, options: Options, context: Context) -> None:
+    def __init__(self, options: PixelsOptions, context: Context) -> None:
         del options, context
 
     def fingerprint(self) -> str:
@@ -155,4 +159,4 @@ def _pooled(maps: Floats32, cells: tuple[int, int]) -> Floats32:
 
 def _even(channels: Floats32) -> Floats32:
     """Take each channel's mean over the image off."""
-    return channels - channels.mean((1, 2), keepdims=True)
+    return np.asarray(channels - channels.mean((1, 2), keepdims=True), np.float32)

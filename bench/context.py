@@ -84,7 +84,7 @@ class RunContext:
         """Build the plugin `spec` with checked options and this context; note where it is a stand-in."""
         found = registry.find(kind, spec)
         plugin = found.plugin(registry.options_of(found, options, where), self)
-        self.note_stand_in(kind, found.name, plugin)
+        self.note_stand_in(kind, spec, plugin)
         return plugin
 
     def note_stand_in(self, kind: str, name: str, plugin: Any) -> None:

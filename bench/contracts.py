@@ -86,7 +86,10 @@ class Count:
 
 
 class Dataset(Protocol):
-    """Cases and references of the splits of one corpus."""
+    """Cases and references of the splits of one corpus.
+
+    May also have ``contaminated(split) -> frozenset[str]``: ids of cases whose image an encoder was trained on.
+    """
 
     Options: ClassVar[type]
     credentialed: bool

@@ -70,7 +70,7 @@ def _systems(config: Config, context: RunContext) -> Iterable[tuple[str, str]]:
 
 def _count_row(count: Count) -> tuple[str, str, str]:
     if count.expected is None:
-        return count.name, f"{count.found:,}", ""
+        return count.name, f"{count.found:,}", count.source
     verdict = "as published" if count.found == count.expected else "differs from the published"
     return count.name, f"{count.found:,}", f"{verdict} {count.expected:,} ({count.source})"
 

@@ -17,7 +17,6 @@ PACKAGES = (
     "pandas",
     "pillow",
     "rapidfuzz",
-    "rouge-score",
     "sacrebleu",
     "safetensors",
     "torch",

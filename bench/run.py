@@ -75,6 +75,8 @@ class Split:
     split: str
     cases: Sequence[Case]
     references: Mapping[str, str]
+    contaminated: frozenset[str] = frozenset()
+    """Ids of cases whose image the encoder was trained on, where the dataset can tell."""
 
     def identity(self) -> dict[str, Any]:
         """Return what run.json says of the dataset."""
@@ -124,7 +126,8 @@ def open_split(config: Config, dataset: Dataset, context: RunContext) -> Split:
     for problem in dataset.problems():
         context.problem(problem)
     _check_cases(cases, references, config)
-    return Split(dataset, config.dataset.use, config.split, _draw(cases, config.run), references)
+    flagged = dataset.contaminated(config.split) if hasattr(dataset, "contaminated") else frozenset()
+    return Split(dataset, config.dataset.use, config.split, _draw(cases, config.run), references, flagged)
 
 
 def _check_cases(cases: Sequence[Case], references: Mapping[str, str], config: Config) -> None:
@@ -272,6 +275,7 @@ class OneRun:
                 "images": [str(image.path) for image in case.images],
                 "indication": case.indication,
                 "reference": self.split.references[case.id],
+                "contaminated": case.id in self.split.contaminated,
             }
             for case in self.split.cases
         ]
@@ -365,6 +369,7 @@ class OneRun:
             **self.split.identity(),
             "n_groups": len({case.group for case in self.split.cases}),
             "n_reports_failed": n_failed,
+            "n_contaminated": sum(case.id in self.split.contaminated for case in self.split.cases),
             "n_problems": len(store.read_lines(self.folder / "problems.jsonl")),
             "stand_ins": list(self.context.stand_ins),
             "run": self.config.run.model_dump(mode="json"),

@@ -40,7 +40,7 @@ def score(
             parts=config.parts,
             console=console,
         )
-        _open(folder, identity, context.device)
+        _open(folder, identity, table, context.device)
         _write_pairs(table, folder)
         scores: dict[str, Any] = {}
         for entry in config.metrics:
@@ -75,7 +75,7 @@ def _identity(table: PairsTable, config: ScoringConfig, label: str) -> dict[str,
     }
 
 
-def _open(folder: Path, identity: dict[str, Any], device: str) -> None:
+def _open(folder: Path, identity: dict[str, Any], table: PairsTable, device: str) -> None:
     file = folder / "run.json"
     if file.exists():
         before = store.read_json(file)
@@ -86,6 +86,8 @@ def _open(folder: Path, identity: dict[str, Any], device: str) -> None:
             )
         return
     recorded = {
+        "read_as": table.format,
+        "notes": list(table.notes),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "versions": machine.versions(),
         "machine": machine.describe(device),
@@ -94,7 +96,7 @@ def _open(folder: Path, identity: dict[str, Any], device: str) -> None:
 
 
 def _write_pairs(table: PairsTable, folder: Path) -> None:
-    cases = [
+    cases: list[dict[str, Any]] = [
         {"id": pair.id, "group": pair.group, "images": [], "indication": None, "reference": pair.reference}
         for pair in table.pairs
     ]

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.table import Table
@@ -30,11 +31,11 @@ def number(score: Mapping[str, Any]) -> str:
 
 
 def interval(score: Mapping[str, Any]) -> str:
-    """Return "low–high" as tables show it, or nothing."""
+    """Return "low–" and "high" on lines of their own, or nothing."""
     if score["ci_low"] is None or score["ci_high"] is None:
         return ""
     low, high = (score[key] * score["scale"] for key in ("ci_low", "ci_high"))
-    return f"{low:.{score['decimals']}f}–{high:.{score['decimals']}f}"
+    return f"{low:.{score['decimals']}f}–\n{high:.{score['decimals']}f}"
 
 
 def column_keys(summaries: Iterable[Mapping[str, Any]], full: bool) -> list[str]:
@@ -45,13 +46,18 @@ def column_keys(summaries: Iterable[Mapping[str, Any]], full: bool) -> list[str]
 
 
 def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> Table:
-    """Return a table with a row a run and a column a score; intervals stand below the values."""
-    table = Table(title=_title(summaries), title_justify="left", header_style="bold")
-    table.add_column("system", no_wrap=True)
+    """Return a table with a row a run and a column a score; intervals stand below the values.
+
+    Narrow enough for nine columns on a terminal of 80.
+    """
+    table = Table(
+        title=_title(summaries), title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
+    )
+    table.add_column("system", min_width=9, overflow="fold")
     keys = column_keys(summaries, full)
     for key in keys:
         heading = next(s["scores"][key]["heading"] for s in summaries if key in s["scores"])
-        table.add_column(escape(heading), justify="right", no_wrap=True)
+        table.add_column(escape(heading), justify="right", overflow="fold")
     for summary in summaries:
         cells: list[RenderableType] = [Text(summary["label"])]
         for key in keys:
@@ -80,6 +86,12 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
                 lines[f"{summary['label']}: {key}: {score['n_failed']} cases without a verdict, left out"] = None
         if summary["n_reports_failed"]:
             lines[f"{summary['label']}: {summary['n_reports_failed']} failed reports scored as empty"] = None
+        if summary.get("n_contaminated"):
+            lines[
+                f"{summary['label']}: {summary['n_contaminated']} cases are images that the encoder was trained on"
+            ] = None
+        if summary.get("n_missing_as_empty"):
+            lines[f"{summary['label']}: {summary['n_missing_as_empty']} missing predictions scored as empty"] = None
         if summary.get("n_problems"):
             lines[
                 f"{summary['label']}: {summary['n_problems']} dataset entries left out or faulty (problems.jsonl)"

@@ -13,6 +13,9 @@ from typing import Any
 
 import pytest
 
+from bench.context import RunContext
+from bench.errors import BenchError
+
 PLUGINS = Path(__file__).with_name("plugins.py")
 Bench = Callable[..., Any]
 
@@ -39,7 +42,7 @@ def test_a_run_leaves_all_its_files_and_prints_a_table(bench: Bench) -> None:
     answer = bench("run", "--out", "o")
     assert answer.code == 0, answer.err
     assert "words/Word F1" in answer.out
-    assert "Stand-ins: system Parrot (no real system)" in answer.out
+    assert "(no real system)" in answer.out
     names = {path.name for path in Path("o/parrot").iterdir()}
     assert names >= {
         "run.json",
@@ -227,6 +230,12 @@ def test_credentialed_runs_are_private(bench: Bench) -> None:
     assert loaded("o/parrot/run.json")["credentialed"] is True
 
 
+def test_chat_backends_are_refused_on_credentialed_data(context: RunContext) -> None:
+    context.credentialed = True
+    with pytest.raises(BenchError, match="the dataset is credentialed"):
+        context.for_run(Path("w")).llm("ollama/llama3")
+
+
 def test_two_processes_in_one_folder(bench: Bench) -> None:
     write_config()
     holder = subprocess.Popen(
@@ -343,6 +352,9 @@ def test_show_and_show_case(bench: Bench) -> None:
     shown = bench("show", "o/parrot", "--case", "test003").out
     assert "reference: " in shown
     assert "why not" in shown
+    row = next(line for line in lines("o/parrot/stats/words.jsonl") if line["id"] == "test003")
+    hit, extra, missed = row["values"][:3]
+    assert f"words/WordF1 {100 * 2 * hit / (2 * hit + extra + missed):.1f}" in shown
     answer = bench("show", "o/parrot", "--case", "test03")
     assert answer.code == 2
     assert "no case 'test03'" in answer.err

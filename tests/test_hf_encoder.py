@@ -166,6 +166,17 @@ def test_a_row_is_the_same_bits_alone_and_in_any_order(
     assert np.array_equal(build(saved, batch_size=batch_size, workers=1).encode(images[2:]), rows[2:])
 
 
+def test_the_model_runs_at_one_batch_shape(saved: Path, images: list[Path], build: Build) -> None:
+    encoder = build(saved, batch_size=4)
+    shapes: list[tuple[int, ...]] = []
+    encoder._network.model.register_forward_pre_hook(
+        lambda module, args, kwargs: shapes.append(tuple(kwargs["pixel_values"].shape)), with_kwargs=True
+    )
+    encoder.encode(images)
+    encoder.encode(images[:1])
+    assert shapes == [(4, 3, SIDE, SIDE)] * 3
+
+
 def test_no_images_give_no_rows(saved: Path, build: Build) -> None:
     assert build(saved).encode([]).shape == (0, 32)
 

@@ -242,16 +242,11 @@ def _select(given: Mapping[str, Any], names: Iterable[str], kind: registry.Kind)
         except BenchError as err:
             labels = f" Labels in the configuration: {', '.join(sorted(given))}." if given else ""
             raise BenchError(f"{err}{labels}") from None
-        label = _label(found)
+        label = registry.default_label(found)
         if label in chosen or label in given:
             raise BenchError(f"{name!r} would be labelled {label!r}, which is taken: give it a label in a config file")
         chosen[label] = {"use": name}
     return chosen
-
-
-def _label(found: registry.Found) -> str:
-    """Return the label of a plugin that the command line names: its name, and what its spec fills in."""
-    return "/".join([found.name, *(registry.as_label(Path(str(value)).name) for value in found.preset.values())])
 
 
 def _select_metrics(given: Mapping[str, Any], names: Sequence[str]) -> dict[str, Any]:

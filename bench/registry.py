@@ -130,6 +130,11 @@ def as_label(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9._+-]+", "-", name).strip("-.") or "unnamed"
 
 
+def default_label(found: Found) -> str:
+    """Return the label of a plugin that no configuration labels: its name, and what its spec fills in."""
+    return "/".join([found.name, *(as_label(Path(str(value)).name) for value in found.preset.values())])
+
+
 def help_line(plugin: Any) -> str:
     """Return the first line of a plugin's docstring."""
     return (inspect.getdoc(plugin) or "").partition("\n")[0]

@@ -29,9 +29,9 @@ class Missing:
     signature: str = ""
 
 
-def columns_of(entry: Entry, plugin: Any) -> list[Column]:
+def columns_of(entry: Entry, plugin: Any, default_label: str) -> list[Column]:
     """Return a metric's columns as this run reports them: a labelled variant's keys start with its label."""
-    prefix = "" if entry.label == entry.use else f"{entry.label}/"
+    prefix = "" if entry.label in (entry.use, default_label) else f"{entry.label}/"
     return [
         Column(prefix + c.key, prefix + c.heading, c.scale, c.decimals, c.higher_is_better)
         for c in getattr(plugin, "columns", ())
@@ -41,11 +41,12 @@ def columns_of(entry: Entry, plugin: Any) -> list[Column]:
 def build(entry: Entry, context: RunContext) -> tuple[Metric | Missing, list[Column]]:
     """Build a metric; where it cannot work here, say why, with the columns it would have filled."""
     found = registry.find("metric", entry.use)
+    label = registry.default_label(found)
     try:
         metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{entry.label}")
     except Unavailable as err:
-        return Missing(err.reason, err.remedy), columns_of(entry, found.plugin)
-    return metric, columns_of(entry, metric)
+        return Missing(err.reason, err.remedy), columns_of(entry, found.plugin, label)
+    return metric, columns_of(entry, metric, label)
 
 
 def stats_file(folder: Path, label: str) -> Path:

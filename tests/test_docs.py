@@ -50,7 +50,7 @@ def test_links_and_commands_exist(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
     known = {*BUILT_IN, "leaderboard", "sae-rad"}
-    for command in re.findall(r"(?:^ {4}|`)bench ([a-z-]+)", text, re.MULTILINE):
+    for command in re.findall(r"(?:^ {4}|`)bench ([a-z][a-z-]+)", text, re.MULTILINE):
         assert command in known, command
 
 

@@ -240,3 +240,26 @@ def test_it_is_registered_as_a_stand_in_for_rad_dino() -> None:
     assert found.plugin is Pixels
     assert Pixels.stand_in == "rad-dino"
     assert registry.help_line(Pixels)
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.4, np.pi / 4, 2.0])
+def test_curvature_across_an_angle_is_exact_on_a_parabola(angle: float) -> None:
+    """Of -(x cos t + y sin t)^2 / 2, the curvature across angle s is cos^2(t - s)."""
+    y, x = np.mgrid[:20, :20].astype(np.float32)
+    along = (x * np.cos(angle) + y * np.sin(angle)).astype(np.float32)
+    slopes = (np.float32(-np.cos(angle)) * along, np.float32(-np.sin(angle)) * along)
+    found = pixels._lines(*slopes)[:, 10, 10]
+    across = np.pi * np.arange(pixels.LINE_ANGLES) / pixels.LINE_ANGLES
+    np.testing.assert_allclose(found, np.cos(angle - across) ** 2, atol=1e-5)
+
+
+def test_the_square_is_the_centre_stretched_between_its_percentiles() -> None:
+    wide = np.pad(np.tile(np.arange(50, 250, dtype=np.uint8), (200, 1)), ((0, 0), (40, 40)))
+    found = square(Image.fromarray(wide))
+    assert found.shape == (SIDE, SIDE)
+    np.testing.assert_allclose(found[0], np.clip(np.linspace(-0.01, 1.01, SIDE), 0, 1), atol=0.02)
+
+
+def test_a_transparent_grey_level(tmp_path: Path) -> None:
+    path = save(tmp_path / "level.png", np.array([[0, 90, 255]], np.uint8), transparency=255)
+    assert grey(read(path)).tolist() == [[0, 90, 0]]

@@ -73,7 +73,7 @@ def test_tidy(text: str, tidied: str) -> None:
         ("Heart size is within normal limits", "heart normal", ""),
         ("Right-sided densities; no nodule", "right opacity", "nodule"),
         ("A mass cannot be excluded", "mass", ""),
-        ("The chest tube is no longer seen", "", "tube"),
+        ("The chest tube is no longer seen", "", "chesttube"),
         ("The left effusion has resolved", "", "left effusion"),
         ("Bibasilar opacities", "bilateral base opacity", ""),
     ],

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from bench.contracts import Case
-from systems.sae_rad.sentences import contradict, covers, drop_denials, split, tidy
+from systems.sae_rad.sentences import claims, contradict, covers, denied_by, drop_denials, split, tidy
 from systems.sae_rad.vectors import SentenceSpace
 
 ALIKE = 0.8
@@ -41,8 +41,8 @@ class Concat:
     A sentence's weight is what the active features that say so weigh together:
     weight(s) = Σ_i importance_i · max over sentences t of description i of cos(s, t). From the heaviest down, a
     sentence is taken unless it only repeats what was taken or contradicts it; a list of denials ("No A, B or C") loses
-    just the members that are contradicted. At most `max_sentences` are taken, and none that weighs less than `share`
-    of the heaviest.
+    just the members that are contradicted or repeated. At most `max_sentences` are taken, and none that weighs less
+    than `share` of the heaviest.
     """
 
     def __init__(
@@ -78,11 +78,14 @@ class Concat:
         return chosen
 
     def _consistent(self, chosen: list[str], sentence: str) -> str | None:
-        """Return the sentence, or what is left of it, that contradicts none of the chosen ones; None for nothing."""
+        """Return the sentence, or what is left of it, that contradicts none of the chosen ones; None for nothing.
+
+        A list of denials also loses the members that were denied before.
+        """
         clash = frozenset[str]().union(*(contradict(old, sentence) for old in chosen))
+        rest = drop_denials(sentence, clash | (claims(sentence).denied & denied_by(chosen)))
         if not clash:
-            return sentence
-        rest = drop_denials(sentence, clash)
+            return rest or sentence
         return rest if rest is not None and not any(contradict(old, rest) for old in chosen) else None
 
     def _adds(self, chosen: list[str], sentence: str) -> bool:

@@ -8,6 +8,7 @@ compare what two sentences say of the same finding.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -115,7 +116,7 @@ def blemish(sentence: str) -> float:
     if _DATE.search(sentence):
         factor *= 0.5
     if _TECHNIQUE.search(sentence):
-        factor *= 0.4
+        factor *= 0.1
     removed = len(_REMOVED.findall(sentence))
     factor *= 0.4**removed
     words = len(sentence.split())
@@ -129,6 +130,23 @@ _PHRASES = tuple(
     for pattern, to in (
         (r"within (?:the )?normal (?:limits?|range)|unremarkable|normally|not enlarged", "normal"),
         (r"heart and lungs", "heart lungs"),
+        (r"(?:chest|thoracostomy|pleural) tubes?|(?:pleural )?(?:drains?|drainage|pigtail)(?: catheters?)?",
+         "chesttube"),
+        (r"endotracheal|et(?= tube)|ett|intubated", "endotracheal"),
+        (r"(?:naso|oro)gastric|enteric|feeding|ng|og|dobb?hoff", "enteric"),
+        (r"internal jugular|ij", "jugular"),
+        (r"pac(?:emaker|er|ing)(?: device)?s?", "pacemaker"),
+        (r"sternal(?= wires)", "sternotomy"),
+        (r"(?:pleural )?fluid|effusions?", "effusion"),
+        (r"hyper ?-?(?:inflat|expan|aerat|luc)\w+", "hyperinflation"),
+        (r"(?:reduced|diminished|decreased|small) lung volumes?", "low lung volume"),
+        (r"(?:shallow|poor|limited) (?:inspirat\w+(?: effort)?)|inspiration is (?:shallow|poor|limited)|"
+         r"hypo ?-?(?:inflat|expan|aerat)\w+", "low volume"),
+        (r"tortuo\w+|unfold\w+|ectasia|ectatic", "tortuous"),
+        (r"calcif\w+", "calcified"),
+        (r"(?:dextro|levo)scoliosis|scolio\w+", "scoliosis"),
+        (r"elevat\w+|raised|eventrat\w+", "elevated"),
+        (r"infectio\w+", "infection"),
         (r"cardio ?mediastin\w+", "heart mediastinum"),
         (r"mediastinal|hilar and mediastinal", "mediastinum"),
         (r"cardiac (?:silhouette|shadow|contours?|size|outline)|heart size|cardiac", "heart"),
@@ -237,6 +255,15 @@ _MODIFIERS = _words(
     "discrete active definite obvious normal clear intact unchanged stable left right bilateral sized low high "
     "large-sized mild-to-moderate appearance position"
 )
+_FINDINGS = _words(
+    "effusion pneumothorax edema cardiomegaly consolidation opacity infiltrate pneumonia infection atelectasis nodule "
+    "mass lesion fracture emphysema hyperinflation fibrosis scarring thickening congestion hernia scoliosis kyphosis "
+    "tortuous calcified granuloma sternotomy pacemaker defibrillator endotracheal tracheostomy enteric picc port "
+    "jugular subclavian catheter chesttube clip elevated volume osteophyte degenerative spondylosis widened blunting "
+    "bronchiectasis cavity pneumomediastinum pneumoperitoneum adenopathy lymphadenopathy stent valve stimulator"
+)
+_VAGUE = _words("opacity volume catheter infection blunting emphysema")
+"""Findings that only describe another one where a sentence names it ("opacity … reflects atelectasis")."""
 _NARROWING = _words("large acute displaced overt significant tension increased new gross frank")
 _AIRSPACE = _words("opacity consolidation infiltrate pneumonia edema atelectasis mass nodule")
 _IMPLIED = (
@@ -254,7 +281,11 @@ _IMPLIED = (
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What one sentence says: findings it asserts and denies, the sides it names, and normality it implies."""
+    """What one sentence says: findings it asserts and denies, the sides it names, and normality it implies.
+
+    Findings are the words of a short list where a sentence has any of them, else all words that name neither a place
+    nor a degree.
+    """
 
     asserted: frozenset[str]
     denied: frozenset[str]
@@ -269,13 +300,17 @@ class Claims:
 
 @lru_cache(maxsize=200_000)
 def claims(sentence: str) -> Claims:
-    """Return what a sentence says of findings; an unknown word counts as a finding."""
+    """Return what a sentence says of findings."""
     words = terms(sentence)
     yes, no = positive(words), negated(words)
-    other = _PLACES | _MODIFIERS
     sides = frozenset[str]().union(*(_SIDED[word] for word in (yes | no) & _SIDED.keys()))
     implied = frozenset[str]().union(*(ruled_out for needed, ruled_out in _IMPLIED if needed <= yes))
-    return Claims(yes - other, no - other, implied - yes, yes, no & _NARROWING, sides)
+    return Claims(_findings(yes), _findings(no), implied - yes, yes, no & _NARROWING, sides)
+
+
+def _findings(words: frozenset[str]) -> frozenset[str]:
+    known = words & _FINDINGS
+    return (known - _VAGUE or known) or words - _PLACES - _MODIFIERS
 
 
 def contradict(one: str, two: str) -> frozenset[str]:
@@ -296,21 +331,25 @@ def _denied_by(said: Claims, other: Claims) -> frozenset[str]:
     return (said.asserted & (denied | other.implied)) | low
 
 
-def covers(known: list[str], sentence: str) -> bool:
+def covers(known: Sequence[str], sentence: str) -> bool:
     """Return whether the sentences already say of every finding (and side) what `sentence` says.
 
-    A sentence whose findings are unknown words only is covered by an equal set of terms.
+    One that only calls something normal is covered where all it rules out is denied; one without any claim by a
+    sentence that has all of its terms.
     """
-    new = claims(sentence)
-    if not new.asserted and not new.denied:
-        return any(frozenset(terms(sentence)) <= frozenset(terms(old)) for old in known)
-    old = [claims(text) for text in known]
-    if not all(any(word in c.denied or word in c.implied for c in old) for word in new.denied):
-        return False
-    return all(_asserted(word, new.sides, old) for word in new.asserted)
+    new, old = claims(sentence), [claims(text) for text in known]
+    if not new.asserted and not new.denied | new.implied:
+        return any(frozenset(terms(sentence)) <= frozenset(terms(text)) for text in known)
+    ruled_out = new.denied if new.asserted or new.denied else new.implied
+    return ruled_out <= denied_by(known) and all(_asserted(word, new.sides, old) for word in new.asserted)
 
 
-def _asserted(word: str, sides: frozenset[str], known: list[Claims]) -> bool:
+def denied_by(known: Sequence[str]) -> frozenset[str]:
+    """Return the findings that sentences deny or rule out."""
+    return frozenset[str]().union(*(c.denied | c.implied for c in map(claims, known)))
+
+
+def _asserted(word: str, sides: frozenset[str], known: Sequence[Claims]) -> bool:
     saying = [c for c in known if word in c.asserted]
     if not saying:
         return False

@@ -83,10 +83,8 @@ class Concat:
         A list of denials also loses the members that were denied before.
         """
         clash = frozenset[str]().union(*(contradict(old, sentence) for old in chosen))
-        rest = drop_denials(sentence, clash | (claims(sentence).denied & denied_by(chosen)))
-        if not clash:
-            return rest or sentence
-        return rest if rest is not None and not any(contradict(old, rest) for old in chosen) else None
+        kept = drop_denials(sentence, clash | (claims(sentence).denied & denied_by(chosen))) or sentence
+        return kept if not any(contradict(old, kept) for old in chosen) else None
 
     def _adds(self, chosen: list[str], sentence: str) -> bool:
         if not chosen:

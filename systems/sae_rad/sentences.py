@@ -86,7 +86,9 @@ _REMARKS = tuple(
 )  # fmt: skip
 _VERB = re.compile(r"\b(?:is|are|was|were|has|have|appears?|shows?|demonstrates?)\b", re.I)
 _ARTICLE = re.compile(r"^(?:the|an?) ", re.I)
-_TECHNIQUE = re.compile(r"\b(?:views?|radiographs?|projections?|examination|obtained|submitted|provided)\b", re.I)
+_TECHNIQUE = re.compile(
+    r"\b(?:views?|radiographs?|projections?|examination|obtained|submitted|provided|study|positioning)\b", re.I
+)
 _REMOVED = re.compile(r"XXXX|_{2,}|\[\*\*")
 _DATE = re.compile(r"\b\d{1,2}[/-]\d{1,2}(?:[/-]\d{2,4})?\b|\b\d{1,2}:\d{2}\b|\b(?:19|20)\d{2}\b")
 
@@ -130,6 +132,7 @@ _PHRASES = tuple(
     for pattern, to in (
         (r"within (?:the )?normal (?:limits?|range)|unremarkable|normally|not enlarged", "normal"),
         (r"heart and lungs", "heart lungs"),
+        (r"well[- ](?:aerated|expanded|inflated)", "clear"),
         (r"(?:chest|thoracostomy|pleural) tubes?|(?:pleural )?(?:drains?|drainage|pigtail)(?: catheters?)?",
          "chesttube"),
         (r"endotracheal|et(?= tube)|ett|intubated", "endotracheal"),
@@ -283,8 +286,8 @@ _IMPLIED = (
 class Claims:
     """What one sentence says: findings it asserts and denies, the sides it names, and normality it implies.
 
-    Findings are the words of a short list where a sentence has any of them, else all words that name neither a place
-    nor a degree.
+    Findings are the words of a short list where the sentence has any of them, else all its words that name neither a
+    place nor a degree.
     """
 
     asserted: frozenset[str]
@@ -293,8 +296,8 @@ class Claims:
     """Findings that a statement of normality rules out ("The lungs are clear": no opacity …)."""
     words: frozenset[str]
     """All asserted terms, places and modifiers included."""
-    narrowing: frozenset[str]
-    """Modifiers that narrow a denial: "No large effusion" does not rule out a small one."""
+    narrowed: frozenset[tuple[str, str]]
+    """Denied findings with a modifier that narrows the denial: "No large effusion" does not rule out a small one."""
     sides: frozenset[str]
 
 
@@ -305,12 +308,24 @@ def claims(sentence: str) -> Claims:
     yes, no = positive(words), negated(words)
     sides = frozenset[str]().union(*(_SIDED[word] for word in (yes | no) & _SIDED.keys()))
     implied = frozenset[str]().union(*(ruled_out for needed, ruled_out in _IMPLIED if needed <= yes))
-    return Claims(_findings(yes), _findings(no), implied - yes, yes, no & _NARROWING, sides)
+    known = _FINDINGS if (yes | no) & _FINDINGS else (yes | no) - _PLACES - _MODIFIERS
+    return Claims(_telling(yes & known), _telling(no & known), implied - yes, yes, _narrowed(words), sides)
 
 
-def _findings(words: frozenset[str]) -> frozenset[str]:
-    known = words & _FINDINGS
-    return (known - _VAGUE or known) or words - _PLACES - _MODIFIERS
+def _telling(findings: frozenset[str]) -> frozenset[str]:
+    return findings - _VAGUE or findings
+
+
+def _narrowed(words: Sequence[str]) -> frozenset[tuple[str, str]]:
+    """Pair each narrowing modifier of a denial with the finding that follows it."""
+    pairs, waiting = set(), set[str]()
+    for word in (word[len(NOT) :] for word in words if word.startswith(NOT)):
+        if word in _NARROWING:
+            waiting.add(word)
+        elif word not in _PLACES | _MODIFIERS:
+            pairs |= {(word, modifier) for modifier in waiting}
+            waiting = set()
+    return frozenset(pairs)
 
 
 def contradict(one: str, two: str) -> frozenset[str]:
@@ -326,9 +341,9 @@ def contradict(one: str, two: str) -> frozenset[str]:
 
 
 def _denied_by(said: Claims, other: Claims) -> frozenset[str]:
-    denied = other.denied if other.narrowing <= said.words else frozenset[str]()
+    spared = {finding for finding, modifier in other.narrowed if modifier not in said.words}
     low = {"low"} & other.implied & said.words
-    return (said.asserted & (denied | other.implied)) | low
+    return (said.asserted & ((other.denied - spared) | other.implied)) | low
 
 
 def covers(known: Sequence[str], sentence: str) -> bool:

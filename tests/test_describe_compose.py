@@ -153,6 +153,7 @@ def test_lists_of_denials_lose_members(sentence: str, findings: str, left: str |
         ("There is now a new right effusion", "There is right effusion"),
         ("There is a small effusion", "There is a small effusion"),
         ("The left effusion has increased since the prior study", "left effusion"),
+        ("A hiatal hernia is present that has increased in size", "A hiatal hernia is present"),
         ("No significant change in left PICC", "left PICC"),
         ("Again noted is a right chest tube", "right chest tube"),
         ("Interval development of moderate edema", "moderate edema"),
@@ -321,6 +322,10 @@ def composed(
             "Small left effusion. No consolidation or pneumothorax.",
         ),
         ([(1.0, "Left effusion."), (0.9, "Right effusion.")], "Left effusion. Right effusion."),
+        ([(1.0, "Left effusion."), (0.9, "Bilateral effusions.")], "Left effusion."),
+        ([(1.0, "Bilateral effusions."), (0.9, "Left effusion.")], "Bilateral effusions."),
+        ([(1.0, "The lungs are clear."), (0.9, "The remaining lung is clear.")], "The lungs are clear."),
+        ([(1.0, "No edema."), (0.9, "No effusion or edema.")], "No edema. No effusion."),
     ],
 )
 def test_duplicates_and_contradictions(space: SentenceSpace, said: list[tuple[float, str]], report: str) -> None:

@@ -9,7 +9,7 @@ from typing import Literal, Protocol
 import numpy as np
 
 from bench.contracts import Case
-from systems.sae_rad.sentences import claims, contradict, covers, denied_by, drop_denials, split, tidy
+from systems.sae_rad.sentences import claims, contradict, covers, denied_by, drop_denials, split, tidy, widens
 from systems.sae_rad.vectors import SentenceSpace
 
 ALIKE = 0.8
@@ -89,4 +89,6 @@ class Concat:
     def _adds(self, chosen: list[str], sentence: str) -> bool:
         if not chosen:
             return True
-        return not covers(chosen, sentence) and float(self._space.similarity([sentence], chosen).max()) < ALIKE
+        if covers(chosen, sentence) or widens(chosen, sentence):
+            return False
+        return float(self._space.similarity([sentence], chosen).max()) < ALIKE

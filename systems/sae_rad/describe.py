@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from bench.contracts import Floats
-from systems.sae_rad.sentences import blemish, contradict, covers, split, tidy, without_change
+from systems.sae_rad.sentences import blemish, contradict, covers, split, tidy, widens, without_change
 from systems.sae_rad.vectors import SentenceSpace, agreement
 
 CAUTION = 0.05
@@ -87,6 +87,6 @@ class Consensus:
     def _adds(self, chosen: list[str], sentence: str) -> bool:
         if not chosen:
             return True
-        if covers(chosen, sentence) or any(contradict(old, sentence) for old in chosen):
+        if covers(chosen, sentence) or widens(chosen, sentence) or any(contradict(old, sentence) for old in chosen):
             return False
         return bool(self._space.similarity([sentence], chosen).max() < 0.7)

@@ -102,6 +102,7 @@ def without_change(sentence: str) -> str:
     bare = sentence
     for pattern, to in _REMARKS:
         bare = pattern.sub(to, bare).strip(" ,")
+    bare = re.sub(r"(?:,?\s+(?:that|which|and|but))+$", "", bare)
     if bare != sentence and not _VERB.search(bare):
         bare = _ARTICLE.sub("", bare)
     return bare if claims(bare).asserted else sentence
@@ -177,13 +178,13 @@ _PHRASES = tuple(
 _STOP_WORDS = _words(
     "a an and are area areas appear appears as at be been both by can could evidence either for from has have if in "
     "into is it its limits may might of on or other otherwise over seen seem seems shown sign signs size that the "
-    "their there these this those to visible visualized visualised was were which with within would noted identified "
-    "present demonstrated demonstrate demonstrates demonstrating evident appreciated observed detected found "
-    "suggest suggesting suggests definite specifically xxxx view views image images frontal lateral radiograph "
-    "study chest exam examination also any again remain remains grossly clearly convincing reflect reflects represent "
-    "represents likely probably possibly possible probable most concerning suspicious worrisome compatible consistent "
-    "keeping approximately about measure measures measuring patient detected difficult exclude excluded resolved "
-    "removed cleared withdrawn longer"
+    "their there these this those to visible visualized visualised was were which with within would noted "
+    "identified present demonstrated demonstrate demonstrates demonstrating evident appreciated observed detected "
+    "found suggest suggesting suggests definite specifically xxxx view views image images frontal lateral "
+    "radiograph study chest exam examination also any again remain remains remaining remainder elsewhere grossly "
+    "clearly convincing reflect reflects represent represents likely probably possibly possible probable most "
+    "concerning suspicious worrisome compatible consistent keeping approximately about measure measures measuring "
+    "patient detected difficult exclude excluded resolved removed cleared withdrawn longer"
 )
 _CUES = _words("no not without neither nor never")
 _SCOPE_END = re.compile(r"[;:]|\b(?:but|however|although|though|except|aside|besides|while|whereas)\b|"
@@ -286,8 +287,8 @@ _IMPLIED = (
 class Claims:
     """What one sentence says: findings it asserts and denies, the sides it names, and normality it implies.
 
-    Findings are the words of a short list where the sentence has any of them, else all its words that name neither a
-    place nor a degree.
+    Findings are the words of a short list. In a sentence that has none of them and calls nothing normal, they are all
+    words that name neither a place nor a degree.
     """
 
     asserted: frozenset[str]
@@ -308,7 +309,9 @@ def claims(sentence: str) -> Claims:
     yes, no = positive(words), negated(words)
     sides = frozenset[str]().union(*(_SIDED[word] for word in (yes | no) & _SIDED.keys()))
     implied = frozenset[str]().union(*(ruled_out for needed, ruled_out in _IMPLIED if needed <= yes))
-    known = _FINDINGS if (yes | no) & _FINDINGS else (yes | no) - _PLACES - _MODIFIERS
+    known = _FINDINGS
+    if not (yes | no) & _FINDINGS and not implied:
+        known = (yes | no) - _PLACES - _MODIFIERS
     return Claims(_telling(yes & known), _telling(no & known), implied - yes, yes, _narrowed(words), sides)
 
 
@@ -357,6 +360,12 @@ def covers(known: Sequence[str], sentence: str) -> bool:
         return any(frozenset(terms(sentence)) <= frozenset(terms(text)) for text in known)
     ruled_out = new.denied if new.asserted or new.denied else new.implied
     return ruled_out <= denied_by(known) and all(_asserted(word, new.sides, old) for word in new.asserted)
+
+
+def widens(known: Sequence[str], sentence: str) -> bool:
+    """Return whether a sentence asserts on both sides what another asserts on one: only one of the two can be meant."""
+    new, old = claims(sentence), map(claims, known)
+    return any(bool(c.asserted) and c.asserted == new.asserted and bool(c.sides) and c.sides < new.sides for c in old)
 
 
 def denied_by(known: Sequence[str]) -> frozenset[str]:

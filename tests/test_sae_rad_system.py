@@ -227,3 +227,37 @@ def test_import_is_light() -> None:
     code += f"print([name for name in {heavy.split()!r} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def config_in(folder: Path, **systems: Any) -> Path:
+    """A configuration on a dozen cases whose images are 0.png … in the working folder."""
+    for k in range(12):
+        Path(f"{k}.png").write_text(" ".join(str(float((k * m) % 7)) for m in range(1, 7)))
+    settings = {
+        "dataset": {"use": f"{Path(__file__).parent / 'plugins.py'}:TinyDataset"},
+        "systems": {"sae-rad": {"encoder": ENCODER, "sae": {**SAE, "steps": 20}}, **systems},
+        "metrics": {"bleu-4": {}},
+    }
+    file = folder / "config.yaml"
+    file.write_text(json.dumps(settings))
+    return file
+
+
+def test_train_command_prints_the_facts_and_run_reuses_the_training(tmp_path: Path, bench: Any) -> None:
+    config = config_in(tmp_path, constant={})
+    answer = bench("sae-rad", "train", "--config", config)
+    assert answer.code == 0, answer.err
+    assert "explained_variance" in answer.out
+    trained = {f: f.stat().st_mtime_ns for f in (tmp_path / "cache" / "sae").rglob("*.safetensors")}
+    assert len(trained) == 1
+    assert bench("sae-rad", "train", "--config", config, "--seed", 1).code == 0
+    answer = bench("run", "--config", config, "--system", "sae-rad,constant", "--out", tmp_path / "runs")
+    assert answer.code == 0, answer.err
+    assert all(f.stat().st_mtime_ns == then for f, then in trained.items())
+    assert len(list((tmp_path / "cache" / "sae").rglob("*.safetensors"))) == 2
+
+
+def test_train_command_without_a_sae_rad_system(tmp_path: Path, bench: Any) -> None:
+    answer = bench("sae-rad", "train", "--config", config_in(tmp_path, constant={}), "--system", "constant")
+    assert answer.code == 2
+    assert "none of the systems constant is a sae-rad" in answer.err

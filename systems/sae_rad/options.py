@@ -35,8 +35,9 @@ class SAEOptions(Options):
     """Peak λ, the weight of the sparsity penalty; see `squared_error` for its unit. The paper's: 8e-3 for sae-rad,
     5.3e-3 for conerly."""
     squared_error: Literal["sum", "mean"] = "sum"
-    """The squared error that λ is weighed against: summed over the n dimensions, as eq. 3-9 are written, or their mean.
-    "mean" with λ is "sum" with n·λ."""
+    """The squared error that λ is weighed against: summed over the n dimensions, as eq. 3-9 are written, or their mean;
+    "mean" with λ trains as "sum" with n·λ. The paper's λ fit its L0 of 12 to 28 with "mean" only: on the demo's
+    embeddings (n = 768) λ = 8e-3 leaves 459 features active with "sum" and 11 with "mean"."""
     lr_warmup: float = Field(0.01, ge=0, le=1)
     """Fraction of the steps over which the learning rate rises linearly to `lr`."""
     lr_decay: float = Field(0.2, ge=0, le=1)

@@ -68,7 +68,7 @@ def test_near_ties_that_float32_cannot_tell_apart(monkeypatch: pytest.MonkeyPatc
 
 
 def test_products_off_by_their_bound_do_not_matter() -> None:
-    """Whatever a device's rounding does within its bound, the answer stays: each query has 50 rows about equally far."""
+    """Whatever a device's rounding does within its bound, the answer stays: 50 rows are about equally far."""
     rng = np.random.default_rng(1)
     queries = 3 * rng.normal(size=(9, 32))
     steps = rng.normal(size=(9, 50, 32))

@@ -28,7 +28,7 @@ def test_the_example_plugins_of_the_docs_run(bench: Callable[..., Any]) -> None:
     Path("bench.yaml").write_text(f"dataset: {{use: '{PLUGINS}:TinyDataset'}}\nsystems: {{}}\nrun: {{bootstrap: 20}}\n")
     answer = bench(
         "run", "--system", "./mine.py:Reader", "--metrics", "./overlap.py:Overlap", "--out", "o",
-        "--set", "systems.Reader.prefix=PA chest. ", "--json",
+        "--set", "systems.Reader.prefix=PA chest.", "--json",
     )  # fmt: skip
     assert answer.code == 0, answer.err
     score = json.loads(answer.out)["runs"][0]["scores"]["Overlap"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -43,11 +44,23 @@ def small(shared_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("bench.yaml").write_text(SMALL)
 
 
+@pytest.fixture(scope="module")
+def whole(shared_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An uninterrupted run of sae-rad."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "bench.yaml").write_text(SMALL)
+    command = [sys.executable, "-m", "bench.cli", "run", "--system", "sae-rad", "--out", "o"]
+    environment = {**os.environ, "BENCH_CACHE": str(shared_cache)}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder / "o" / "sae-rad"
+
+
 def loaded(path: str | Path) -> Any:
     return json.loads(Path(path).read_text())
 
 
-def reports(folder: str) -> dict[str, tuple[str, list[Any], str | None]]:
+def reports(folder: str | Path) -> dict[str, tuple[str, list[Any], str | None]]:
     lines = [json.loads(line) for line in Path(folder, "reports.jsonl").read_text().splitlines()]
     return {line["id"]: (line["text"], line["evidence"], line["error"]) for line in lines}
 
@@ -130,10 +143,9 @@ main(sys.argv[4:])
     [("none", 0), ("encode", 1), ("encode", 2), ("checkpoint", 2), ("report", 5), ("observe", 2), ("done", 1)],
 )
 def test_killed_with_a_fresh_cache_and_continued(
-    tmp_path: Path, bench: Bench, small: None, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, event: str, n: int
+    tmp_path: Path, small: None, whole: Path, shared_cache: Path, monkeypatch: pytest.MonkeyPatch, event: str, n: int
 ) -> None:
     """The final numbers are those of an uninterrupted run, and no image is encoded twice but those in flight."""
-    assert bench("run", "--system", "sae-rad", "--out", "whole").code == 0
     cache, log = tmp_path / "fresh", tmp_path / "encoded.txt"
     (cache / "demo").parent.mkdir()
     (cache / "demo").symlink_to(shared_cache / "demo")  # the drawn images only: everything learnt starts fresh
@@ -148,9 +160,9 @@ def test_killed_with_a_fresh_cache_and_continued(
     twice = len(encoded) - len(set(encoded))
     assert len(set(encoded)) == 60
     assert twice <= (32 if event == "encode" else 0)
-    assert loaded("o/sae-rad/summary.json") == loaded("whole/sae-rad/summary.json")
-    assert loaded("o/sae-rad/facts.json") == loaded("whole/sae-rad/facts.json")
-    assert reports("o/sae-rad") == reports("whole/sae-rad")
+    assert loaded("o/sae-rad/summary.json") == loaded(whole / "summary.json")
+    assert loaded("o/sae-rad/facts.json") == loaded(whole / "facts.json")
+    assert reports("o/sae-rad") == reports(whole)
 
 
 @pytest.mark.slow

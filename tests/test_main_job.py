@@ -21,7 +21,7 @@ dataset: {use: demo, images: 48, test_images: 12}
 systems:
   sae-rad:
     encoder: pixels
-    sae: {expansion: 2, steps: 60, batch_size: 32, lr: 1.0e-3, sparsity: 0.02, checkpoint_every_s: 0.05}
+    sae: {expansion: 2, steps: 60, batch_size: 32, lr: 1.0e-3, sparsity: 2.0e-3, checkpoint_every_s: 0.05}
   nearest-neighbour: {encoder: pixels}
   random-report: {}
   constant: {}

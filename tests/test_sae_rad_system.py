@@ -29,7 +29,7 @@ FINDINGS = (
     "A pacemaker projects over the left chest.",
     "There is scoliosis of the thoracic spine.",
 )
-SAE = {"expansion": 2, "steps": 600, "batch_size": 64, "lr": 5e-3, "sparsity": 1.0}
+SAE = {"squared_error": "sum", "expansion": 2, "steps": 600, "batch_size": 64, "lr": 5e-3, "sparsity": 1.0}
 
 
 @dataclass

@@ -27,7 +27,15 @@ from systems.sae_rad.options import SAEOptions
 from systems.sae_rad.schedule import lr_at, rows_at, sparsity_at
 from systems.sae_rad.train import TrainedSAE, encode, evaluate, load, train
 
-SMALL: dict[str, Any] = {"expansion": 4, "steps": 40, "batch_size": 16, "lr": 3e-3, "sparsity": 0.2, "log_every": 8}
+SMALL: dict[str, Any] = {
+    "squared_error": "sum",
+    "expansion": 4,
+    "steps": 40,
+    "batch_size": 16,
+    "lr": 3e-3,
+    "sparsity": 0.2,
+    "log_every": 8,
+}
 
 
 @pytest.fixture(autouse=True)

@@ -34,7 +34,7 @@ class SAEOptions(Options):
     sparsity: float = Field(8e-3, ge=0)
     """Peak λ, the weight of the sparsity penalty; see `squared_error` for its unit. The paper's: 8e-3 for sae-rad,
     5.3e-3 for conerly."""
-    squared_error: Literal["sum", "mean"] = "sum"
+    squared_error: Literal["sum", "mean"] = "mean"
     """The squared error that λ is weighed against: summed over the n dimensions, as eq. 3-9 are written, or their mean;
     "mean" with λ trains as "sum" with n·λ. The paper's λ fit its L0 of 12 to 28 with "mean" only: on the demo's
     embeddings (n = 768) λ = 8e-3 leaves 459 features active with "sum" and 11 with "mean"."""

@@ -35,7 +35,7 @@ def print_checks(console: Console, config: Config) -> None:
 def _print(console: Console, title: str, rows: Iterable[Sequence[str]]) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)
 
 

@@ -14,9 +14,9 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import cachedir, scoring
-from bench.config import Config
+from bench.config import Config, Entry
 from bench.context import RunContext
-from bench.contracts import Case, Encoder, PlanLine
+from bench.contracts import Case, Encoder
 from bench.errors import BenchError, Unavailable
 from bench.run import DatasetTraining, Split, open_dataset, open_split
 
@@ -30,10 +30,14 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
     split = open_split(config, dataset, context)
     train = DatasetTraining(dataset, frozenset(case.id for case in split.cases))
     rows: list[tuple[str, str, str]] = [("dataset", config.dataset.use, _dataset(split, train, context))]
+    missing: list[str] = []
     for entry in config.systems:
-        system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
-        lines = system.plan(len(train.cases), len(split.cases)) if hasattr(system, "plan") else ()
-        rows.append(("system", entry.label, _system(system.fingerprint(), lines, context.device)))
+        try:
+            what = _system(entry, len(train.cases), len(split.cases), context)
+        except Unavailable as err:
+            what = f"– {err}"
+            missing.append(entry.label)
+        rows.append(("system", entry.label, what))
     for spec, encoder in context.built("encoder").items():
         rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
     for entry in config.metrics:
@@ -42,6 +46,10 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
         rows.append(("metric", entry.label, what))
     rows.append(("disk", "", _disk(out)))
     _print(console, rows)
+    if missing:
+        raise BenchError(
+            f"the run would stop: {', '.join(missing)} cannot work here; the reasons are in the table above"
+        )
 
 
 def _print(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
@@ -49,7 +57,7 @@ def _print(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
     for heading in ("part", "name", "what it takes"):
         table.add_column(heading, no_wrap=heading != "what it takes")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)
     console.print("Dry run: no report was made and nothing was trained.")
 
@@ -67,10 +75,13 @@ def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:
     )
 
 
-def _system(fingerprint: str, lines: Sequence[PlanLine], device: str) -> str:
-    described = [f"fingerprint {fingerprint}"]
-    for line in lines:
-        hours = f" (about {_duration(line.amount / _teraflops(device))})" if line.unit == "TFLOP" else ""
+def _system(entry: Entry, n_train: int, n_cases: int, context: RunContext) -> str:
+    system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
+    described = [f"fingerprint {system.fingerprint()}"]
+    for line in system.plan(n_train, n_cases) if hasattr(system, "plan") else ():
+        hours = (
+            f" (at most about {_duration(line.amount / _teraflops(context.device))})" if line.unit == "TFLOP" else ""
+        )
         described.append(f"{line.what}: {line.amount:,.6g} {line.unit}{hours}")
     return "\n".join(described)
 

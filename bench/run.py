@@ -12,7 +12,6 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -24,8 +23,7 @@ from bench.config import Config, Entry, RunOptions, digest
 from bench.context import RunContext
 from bench.contracts import Case, Dataset, Evidence, Pair, Problem, Report, System
 from bench.errors import BenchError
-
-SHOWN = 5
+from bench.run_folder import SHOWN, finish, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +233,6 @@ class OneRun:
 
     def _open(self, system: System) -> None:
         """Write run.json, or check that what is there is the same run."""
-        file = self.folder / "run.json"
         same = {
             "label": self.entry.label,
             "system": self.entry.use,
@@ -243,26 +240,9 @@ class OneRun:
             "config": self.config.of_system(self.entry.label),
             **self.split.identity(),
         }
-        if file.exists():
-            before = store.read_json(file)
-            if changed := differences({k: before.get(k) for k in same}, same):
-                raise BenchError(
-                    f"{self.folder}: holds another run; these differ: {'; '.join(changed[:SHOWN])}. "
-                    "Choose another --out, or delete the folder."
-                )
-            self._warn_versions(before.get("versions", {}))
-            return
-        recorded = {
-            "created": datetime.now(UTC).isoformat(timespec="seconds"),
-            "config_source": self.config.source,
-            "system_source": registry.find("system", self.entry.use).source,
-            "versions": machine.versions(),
-            "machine": machine.describe(self.context.device),
-        }
-        store.write_json(file, {**same, **recorded})
-
-    def _warn_versions(self, before: Mapping[str, str]) -> None:
-        if changed := differences(before, machine.versions()):
+        source = registry.find("system", self.entry.use).source
+        more = {"config_source": self.config.source, "system_source": source}
+        if changed := open_run(self.folder, same, self.context.device, **more):
             self.context.console.print(
                 f"{self.folder}: continued with other package versions: {'; '.join(changed)}", markup=False
             )
@@ -379,12 +359,6 @@ class OneRun:
         return summary
 
 
-def finish(folder: Path, summary: Mapping[str, Any]) -> None:
-    """Write summary.json, then done.json, by which leaderboards find a run."""
-    store.write_json(folder / "summary.json", summary)
-    store.write_json(folder / "done.json", {"summary_digest": digest(summary)})
-
-
 def report_from_line(line: Mapping[str, Any], file: Path) -> Report:
     """Return the report of a line of reports.jsonl."""
     try:
@@ -401,15 +375,3 @@ def _timed(reports: Iterable[Report]) -> Iterable[Report]:
         now = time.perf_counter()
         yield report if report.seconds is not None else replace(report, seconds=round(now - last, 4))
         last = time.perf_counter()
-
-
-def differences(before: Any, after: Any, path: str = "") -> list[str]:
-    """Return "key: before -> after" for each leaf that differs."""
-    if isinstance(before, Mapping) and isinstance(after, Mapping):
-        keys = sorted({*before, *after})
-        return [
-            line
-            for key in keys
-            for line in differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
-        ]
-    return [] if before == after else [f"{path}: {before!r} -> {after!r}"]

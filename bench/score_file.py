@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from bench import cachedir, machine, registry, scoring, store
 from bench.config import ScoringConfig, digest
 from bench.context import RunContext
 from bench.contracts import Report
-from bench.errors import BenchError
 from bench.predictions import PairsTable
-from bench.run import Outcome, differences, finish, refuse_null
+from bench.run import Outcome, refuse_null
+from bench.run_folder import finish, open_run
 
 
 def score(
@@ -40,7 +39,7 @@ def score(
             parts=config.parts,
             console=console,
         )
-        _open(folder, identity, table, context.device)
+        open_run(folder, identity, context.device, read_as=table.format, notes=list(table.notes))
         _write_pairs(table, folder)
         scores: dict[str, Any] = {}
         for entry in config.metrics:
@@ -73,26 +72,6 @@ def _identity(table: PairsTable, config: ScoringConfig, label: str) -> dict[str,
         "split": "all",
         "n_cases": len(table.pairs),
     }
-
-
-def _open(folder: Path, identity: dict[str, Any], table: PairsTable, device: str) -> None:
-    file = folder / "run.json"
-    if file.exists():
-        before = store.read_json(file)
-        if changed := differences({key: before.get(key) for key in identity}, identity):
-            raise BenchError(
-                f"{folder}: holds another run; these differ: {'; '.join(changed[:5])}. "
-                "Choose another --out, or delete the folder."
-            )
-        return
-    recorded = {
-        "read_as": table.format,
-        "notes": list(table.notes),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "versions": machine.versions(),
-        "machine": machine.describe(device),
-    }
-    store.write_json(file, {**identity, **recorded})
 
 
 def _write_pairs(table: PairsTable, folder: Path) -> None:

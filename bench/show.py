@@ -50,9 +50,7 @@ def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -
 
     Narrow enough for nine columns on a terminal of 80.
     """
-    table = Table(
-        title=_title(summaries), title_justify="left", header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0)
-    )
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("system", min_width=9, overflow="fold")
     keys = column_keys(summaries, full)
     for key in keys:
@@ -69,8 +67,9 @@ def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -
 
 def _title(summaries: Sequence[Mapping[str, Any]]) -> str:
     first = summaries[0]
-    where = escape(f"{first['dataset']}, split {first['split']}")
-    return f"{where}: {first['n_cases']} cases of {first['n_groups']} patients (× 100)"
+    return (
+        f"{first['dataset']}, split {first['split']}: {first['n_cases']} cases of {first['n_groups']} patients (× 100)"
+    )
 
 
 def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -92,12 +91,10 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
             ] = None
         if summary.get("n_missing_as_empty"):
             lines[f"{summary['label']}: {summary['n_missing_as_empty']} missing predictions scored as empty"] = None
-        if summary.get("n_problems"):
-            lines[
-                f"{summary['label']}: {summary['n_problems']} dataset entries left out or faulty (problems.jsonl)"
-            ] = None
     for (reason, remedy), keys in missing.items():
         lines[f"– {', '.join(keys)}: {reason}. {remedy}."] = None
+    if problems := max(summary.get("n_problems", 0) for summary in summaries):
+        lines[f"Dataset: {problems:,} entries left out or faulty (problems.jsonl)"] = None
     stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))
     if stand_ins:
         lines[f"Stand-ins: {'; '.join(stand_ins)}"] = None
@@ -110,6 +107,7 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def print_scores(console: Console, summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> None:
     """Print the table and the lines below it."""
+    console.print(_title(summaries), style="italic", markup=False, highlight=False)
     console.print(score_table(summaries, full=full))
     for line in notes(summaries):
         console.print(line, markup=False, highlight=False)

@@ -13,18 +13,29 @@ from typing import IO, Any
 from bench.errors import BenchError
 
 
-def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old one or the new one, never half of one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Open a file to be written whole; it takes its place in one step, once the block ends well.
+
+    A reader sees the old file or the new one, never half of one. Raises OSError naming the file; nothing is left then.
+    """
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with part.open("w", encoding="utf-8") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
     except OSError as err:
-        part.unlink(missing_ok=True)
         raise OSError(err.errno, err.strerror, str(path)) from err
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Replace a text file in one step."""
+    with replacing(path) as file:
+        file.write(text.encode())
 
 
 def write_json(path: Path, value: Any) -> None:

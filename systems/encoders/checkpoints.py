@@ -18,6 +18,7 @@ from typing import Any
 
 from bench.contracts import Context
 from bench.errors import BenchError, Unavailable, missing_package
+from bench.store import write_text
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -192,9 +193,7 @@ def _hashed_once(path: Path, context: Context) -> str:
         return known
     with real.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    part = kept.with_name(f".sha256.{os.getpid()}.part")
-    part.write_text(digest)
-    os.replace(part, kept)
+    write_text(kept, digest)
     return digest
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Case
+from bench.store import replacing
 
 Distinct = Literal["image", "study", "patient"]
 Ints = NDArray[np.int64]
@@ -43,16 +43,8 @@ class TopImages:
 
     def save(self, path: Path) -> None:
         """Write the file in one step."""
-        part = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with part.open("wb") as file:
-                np.savez(file, rows=self.rows, activations=self.activations, counts=self.counts)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(part, path)
-        except OSError as err:
-            part.unlink(missing_ok=True)
-            raise OSError(err.errno, err.strerror, str(path)) from err
+        with replacing(path) as file:
+            np.savez(file, rows=self.rows, activations=self.activations, counts=self.counts)
 
     @classmethod
     def load(cls, path: Path) -> TopImages:

@@ -141,7 +141,10 @@ class SAERad:
     def plan(self, n_train: int, n_cases: int) -> Sequence[PlanLine]:
         """Return what a run takes, images to encode left to the harness."""
         sae = self.options.sae
+        n, rows = self._context.encoder(self.options.encoder).dim, min(sae.batch_size, max(n_train, 1))
+        products = 8 * 2 * rows * n * (sae.expansion * n) * sae.steps  # dense: 3 forward, 5 back
         return [
+            PlanLine("SAE training", products / 1e12, "TFLOP"),
             PlanLine("SAE training", sae.steps, "steps"),
             PlanLine("SAE training batches", sae.steps * min(sae.batch_size, max(n_train, 1)), "embeddings"),
             PlanLine("reports composed without a language model", n_cases, "reports"),
@@ -164,7 +167,8 @@ class SAERad:
     def _folder(self, train: TrainingSet) -> Path:
         sae = self.options.sae.model_dump(mode="json", exclude=set(BOOKKEEPING))
         encoder = self._context.encoder(self.options.encoder).fingerprint()
-        return self._context.cache("sae", _digest([train.fingerprint, encoder, sae, self._context.seed]))
+        left_out = sorted(set(range(len(train.cases))) - set(self._rows.tolist()))
+        return self._context.cache("sae", _digest([train.fingerprint, encoder, sae, self._context.seed, *left_out]))
 
     def _train_sae(self, z: Embeddings, folder: Path) -> TrainedSAE:
         try:
@@ -272,7 +276,8 @@ class SAERad:
 
     def facts(self) -> Mapping[str, float]:
         """Return numbers about the autoencoder on the training set, and L0 (features above τ) on the cases so far."""
-        facts = dict(self._trained.facts)
+        sae = self.options.sae
+        facts = {**self._trained.facts, "expansion": float(sae.expansion), "sparsity": sae.sparsity}
         per_case = {line["id"]: line["active"] for line in read_lines(self._context.workdir / "active.jsonl")}
         if per_case:
             facts["L0_reported"] = sum(per_case.values()) / len(per_case)

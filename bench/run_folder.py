@@ -1,0 +1,56 @@
+"""The files by which a run folder is opened and finished, whoever fills it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from bench import machine, store
+from bench.config import digest
+from bench.errors import BenchError
+
+SHOWN = 5
+
+
+def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) -> list[str]:
+    """Write run.json, or check that what is there is the same run; return the package versions that changed since.
+
+    `same` is what makes two runs the same one, `more` is recorded beside it. Raises BenchError naming the keys that
+    differ.
+    """
+    file = folder / "run.json"
+    if not file.exists():
+        recorded = {
+            "created": datetime.now(UTC).isoformat(timespec="seconds"),
+            "versions": machine.versions(),
+            "machine": machine.describe(device),
+        }
+        store.write_json(file, {**recorded, **more, **same})
+        return []
+    before = store.read_json(file)
+    if changed := differences({key: before.get(key) for key in same}, same):
+        raise BenchError(
+            f"{folder}: holds another run; these differ: {'; '.join(changed[:SHOWN])}. "
+            "Choose another --out, or delete the folder."
+        )
+    return differences(before.get("versions", {}), machine.versions())
+
+
+def finish(folder: Path, summary: Mapping[str, Any]) -> None:
+    """Write summary.json, then done.json, by which leaderboards find a run."""
+    store.write_json(folder / "summary.json", summary)
+    store.write_json(folder / "done.json", {"summary_digest": digest(summary)})
+
+
+def differences(before: Any, after: Any, path: str = "") -> list[str]:
+    """Return "key: before -> after" for each leaf that differs."""
+    if isinstance(before, Mapping) and isinstance(after, Mapping):
+        keys = sorted({*before, *after})
+        return [
+            line
+            for key in keys
+            for line in differences(before.get(key), after.get(key), f"{path}.{key}" if path else str(key))
+        ]
+    return [] if before == after else [f"{path}: {before!r} -> {after!r}"]

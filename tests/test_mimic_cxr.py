@@ -362,6 +362,7 @@ def test_missing_column(read: Open, root: Path) -> None:
         gzip.compress(METADATA.encode())[:-12],
         gzip.compress(b""),
     ],
+    ids=["no gzip", "not UTF-8", "cut off", "empty"],
 )
 def test_damaged_table(read: Open, root: Path, content: bytes) -> None:
     (root / "mimic-cxr-2.0.0-metadata.csv.gz").write_bytes(content)

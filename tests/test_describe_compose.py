@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -257,15 +256,6 @@ def test_least_leaves_a_feature_of_chance_reports_undescribed(space: SentenceSpa
 def test_few_or_empty_reports(space: SentenceSpace, reports: list[str]) -> None:
     text = consensus(space).describe(reports, [1.0] * len(reports))
     assert text in ("", "Left rib fracture.")
-
-
-def test_thousands_of_features_take_seconds(space: SentenceSpace) -> None:
-    reports, rng = training_reports(), np.random.default_rng(1)
-    describer = consensus(space)
-    start = time.process_time()
-    for _ in range(100):
-        describer.describe([reports[k] for k in rng.integers(len(reports), size=10)], [1.0] * 10)
-    assert time.process_time() - start < 5  # about 0.3 s on one core
 
 
 def test_the_seed_draws_the_sample(monkeypatch: pytest.MonkeyPatch) -> None:

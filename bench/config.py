@@ -22,6 +22,7 @@ from bench.errors import BenchError
 from bench.options import Options
 
 SECTIONS = ("dataset", "systems", "metrics", "encoders", "annotators", "llms", "run")
+EMBEDDED = ("demo", "paper")
 PARTS = ("encoders", "annotators", "llms")
 METRIC_GROUPS = ("all", "nlg", "clinical", "every")
 _VARIABLE = re.compile(r"\$\{(\w+)(?::-([^}]*))?\}")
@@ -157,7 +158,12 @@ def _sections(raw: Any, where: str) -> dict[str, Any]:
 
 
 def base(config: Path | None) -> tuple[str, dict[str, Any]]:
-    """Return (source, sections): of `config`, else of ``./bench.yaml``, else of the embedded demo."""
+    """Return (source, sections): of `config`, else of ``./bench.yaml``, else of the embedded demo.
+
+    "demo" and "paper" name the embedded configurations, where there is no file of that name.
+    """
+    if config is not None and str(config) in EMBEDDED and not config.exists():
+        return f"configs/{config}.yaml (embedded)", embedded(f"{config}.yaml")
     if config is not None:
         return str(config), read_file(config)
     local = Path("bench.yaml")

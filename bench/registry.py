@@ -78,6 +78,8 @@ def find(kind: Kind, spec: str) -> Found:
     path, _, attribute = spec.rpartition(":")
     if path.endswith(".py"):
         return _from_file(kind, spec, Path(path), attribute)
+    if spec.endswith(".py"):
+        raise BenchError(f"{kind} {spec!r}: name the class too, {spec}:ClassName")
     names = table(kind)
     if spec in names:
         point = names[spec]
@@ -120,7 +122,7 @@ def _from_file(kind: Kind, spec: str, path: Path, attribute: str) -> Found:
             del sys.modules[module_name]
             raise BenchError(f"{kind} {spec!r}: {path} cannot be imported: {type(err).__name__}: {err}") from err
     if not hasattr(module, attribute):
-        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and v.__module__ == module_name]
+        classes = [n for n, v in vars(module).items() if inspect.isclass(v) and hasattr(v, "Options")]
         raise BenchError(miss(f"{kind} in {path}", attribute, classes))
     return Found(kind, spec, attribute, getattr(module, attribute), source=f"{path.name} sha256:{digest}")
 

@@ -167,7 +167,7 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
         _refuse_missing(config, context)
     if context.problems:
         context.console.print(
-            f"{len(context.problems)} entries of the dataset were left out or are faulty "
+            f"Split {split.split}: {len(context.problems):,} entries of the dataset left out or faulty "
             f"(listed in {out}/*/problems.jsonl), e.g. {_problem_line(next(iter(context.problems.values())))}",
             markup=False,
         )

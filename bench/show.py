@@ -50,8 +50,8 @@ def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -
 
     Narrow enough for nine columns on a terminal of 80.
     """
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("system", min_width=9, overflow="fold")
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("system", min_width=min(17, max(len(s["label"]) for s in summaries)), overflow="fold")
     keys = column_keys(summaries, full)
     for key in keys:
         heading = next(s["scores"][key]["heading"] for s in summaries if key in s["scores"])
@@ -128,17 +128,26 @@ def find_runs(path: Path) -> list[Path]:
 
 def print_runs(console: Console, path: Path, *, full: bool) -> None:
     """Print the scores of the finished runs at or below `path`, and how far the others are."""
-    finished: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    finished: dict[tuple[Any, ...], list[tuple[Path, Mapping[str, Any]]]] = {}
     for folder in find_runs(path):
         if (folder / "done.json").exists():
             summary = store.read_json(folder / "summary.json")
-            finished.setdefault((summary["dataset"], summary["split"], summary["n_cases"]), []).append(summary)
+            finished.setdefault((summary["dataset"], summary["split"], summary["n_cases"]), []).append(
+                (folder, summary)
+            )
         else:
             answered = len(store.read_lines(folder / "reports.jsonl"))
             total = store.read_json(folder / "run.json").get("n_cases", "?")
             console.print(f"{folder}: not finished: {answered} of {total} reports", markup=False)
-    for summaries in finished.values():
-        print_scores(console, summaries, full=full)
+    for runs in finished.values():
+        print_scores(console, [summary for _, summary in runs], full=full)
+        for folder, summary in runs:
+            console.print(f"{summary['label']}: {folder}", markup=False, highlight=False)
+        console.print(f"One case: bench show {folder} --case {_first_case(folder)}", markup=False, highlight=False)
+
+
+def _first_case(folder: Path) -> str:
+    return next((str(line["id"]) for line in store.read_lines(folder / "cases.jsonl")), "ID")
 
 
 def print_case(console: Console, folder: Path, case_id: str, explained: str | None = None) -> None:

@@ -13,7 +13,7 @@ from bench.contracts import Column, Context, Floats, Mark, Pair, SmallTable, Sta
 from bench.errors import Unavailable
 from bench.options import Options
 
-MEANWHILE = "score OUT/<label>/reports.jsonl with {package}; `--metrics nlg` runs the metrics that work now"
+MEANWHILE = "score a run's reports.jsonl with {package}; --metrics nlg asks for the metrics that work now"
 
 
 class Planned:

@@ -121,3 +121,18 @@ def test_shipped_configurations_are_valid(name: str, monkeypatch: pytest.MonkeyP
 
     loaded = config.load(Path(str(files("configs").joinpath(name))))
     assert {"sae-rad", "nearest-neighbour"} <= {entry.label for entry in loaded.systems} | {"nearest-neighbour"}
+
+
+def test_embedded_configurations_by_name() -> None:
+    Path("bench.yaml").write_text(TINY)
+    loaded = config.load(Path("demo"))
+    assert (loaded.source, loaded.dataset.use) == ("configs/demo.yaml (embedded)", "demo")
+    Path("demo").write_text(TINY)
+    assert config.load(Path("demo")).source == "demo"
+
+
+def test_one_assignment_reaches_all_users_of_an_encoder() -> None:
+    loaded = config.load(written(TINY), Choices(assignments=["encoders.rad-dino.model=/weights"]))
+    assert loaded.resolved["encoders"]["rad-dino"]["model"] == "/weights"
+    with pytest.raises(BenchError, match=r"encoders.rad-dino.modell: unknown key. Did you mean model"):
+        config.load(written(TINY), Choices(assignments=["encoders.rad-dino.modell=/weights"]))

@@ -32,6 +32,7 @@ def test_file_plugin() -> None:
     [
         (f"{PLUGINS}:Parot", "Did you mean Parrot"),
         ("./nowhere.py:X", "no file nowhere.py"),
+        (str(PLUGINS), "name the class too"),
     ],
 )
 def test_file_plugin_errors(spec: str, word: str) -> None:

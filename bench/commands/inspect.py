@@ -39,7 +39,8 @@ def _row(kind: registry.Kind, name: str) -> dict[str, str]:
     except BenchError as err:
         return {"name": name, "help": f"(broken: {err})", "source": ""}
     argument = getattr(found.plugin, "argument", None)
-    shown = f"{name}:<{argument}>" if argument else name
+    mark = ":" if kind == "encoder" else "/"
+    shown = f"{name}{mark}<{argument}>" if argument else name
     return {"name": shown, "help": registry.help_line(found.plugin), "source": found.source}
 
 

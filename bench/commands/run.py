@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """Add the options that choose a configuration; `choices` turns them into one."""
     options = [
-        path_option("--config", "-c", help="Configuration file. Default: ./bench.yaml, else the embedded demo."),
+        path_option(
+            "--config",
+            "-c",
+            help="Configuration file, or the embedded demo or paper. Default: ./bench.yaml, else demo.",
+        ),
         click.option(
             "--set",
             "assignments",

@@ -53,7 +53,7 @@ class SAEOptions(Options):
     everything after training stay float32."""
     log_every: int = Field(100, ge=1, le=100_000)
     """Steps between two points of the training curve."""
-    checkpoint_every_s: float = Field(300.0, ge=0)
+    checkpoint_every_s: float = Field(60.0, ge=0)
     """Seconds between two checkpoints (three times the model's size on disk); 0: after every step."""
 
     @model_validator(mode="after")

@@ -267,7 +267,7 @@ class OneRun:
         """Return case id → report, in the order of the cases; only what is not answered yet is asked."""
         file = self.folder / "reports.jsonl"
         asked = {case.id for case in self.split.cases}
-        reports = {line["id"]: report_from_line(line, file) for line in store.read_lines(file)}
+        reports = {r.id: r for r in (report_from_line(line, file) for line in store.read_lines(file))}
         if strange := sorted(set(reports) - asked):
             raise BenchError(f"{file}: reports on cases that were not asked: {_some(strange)}")
         todo = [c for c in self.split.cases if c.id not in reports or reports[c.id].error is not None]

@@ -62,7 +62,7 @@ def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, con
     """
     signature = metric.signature()
     keys = [_key(signature, pair) for pair in pairs]
-    known = {line["key"]: line for line in store.read_lines(file)}
+    known = {line.get("key"): line for line in store.read_lines(file)}
     todo = [(key, pair) for key, pair in zip(keys, pairs, strict=True) if key not in known]
     if todo:
         file.parent.mkdir(parents=True, exist_ok=True)

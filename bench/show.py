@@ -131,7 +131,7 @@ def print_runs(console: Console, path: Path, *, full: bool) -> None:
     finished: dict[tuple[Any, ...], list[tuple[Path, Mapping[str, Any]]]] = {}
     for folder in find_runs(path):
         if (folder / "done.json").exists():
-            summary = store.read_json(folder / "summary.json")
+            summary: Mapping[str, Any] = store.read_json(folder / "summary.json")
             finished.setdefault((summary["dataset"], summary["split"], summary["n_cases"]), []).append(
                 (folder, summary)
             )

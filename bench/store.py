@@ -43,14 +43,17 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file. Raises BenchError naming the file, and line and column where it is not JSON."""
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises BenchError naming the file, and line and column where it is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as err:
         raise BenchError(f"{path}: not valid JSON: {err}") from None
+    if not isinstance(value, dict):
+        raise BenchError(f"{path}: a JSON object was expected")
+    return value
 
 
 def json_line(value: Mapping[str, Any]) -> str:

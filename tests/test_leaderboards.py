@@ -393,7 +393,7 @@ def test_a_run_reached_twice_by_links_counts_once(tmp_path: Path) -> None:
     [
         ("summary.json", '{"system": ', "not valid JSON"),
         ("summary.json", '{"system": "x"}', "dataset: Field required"),
-        ("summary.json", "[]", "the file: "),
+        ("summary.json", "[]", "a JSON object was expected"),
         ("facts.json", '{"L0": "many"}', "L0: "),
         ("facts.json", '{"L0": NaN}', "L0: Input should be a finite number"),
         ("run.json", "", "not valid JSON"),

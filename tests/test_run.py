@@ -345,6 +345,31 @@ def test_a_corrupt_line_in_the_middle_is_named(bench: Bench) -> None:
     assert f"{file}, line 2: not valid JSON" in answer.err
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("run.json", "[1]", "run.json: a JSON object was expected"),
+        ("run.json", "{", "run.json: not valid JSON"),
+        ("reports.jsonl", '{"text": "no id"}\n', "a line is no report"),
+    ],
+)
+def test_a_damaged_run_file_is_named(bench: Bench, name: str, content: str, words: str) -> None:
+    write_config()
+    bench("run", "--out", "o")
+    Path("o/parrot", name).write_text(content)
+    answer = bench("run", "--out", "o")
+    assert answer.code == 2
+    assert words in answer.err
+
+
+def test_output_that_can_only_be_ascii() -> None:
+    write_config()
+    command = [sys.executable, "-m", "bench.cli", "run", "--out", "o"]
+    done = subprocess.run(command, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "ascii"})
+    assert done.returncode == 0, done.stderr
+    assert b"Word F1" in done.stdout
+
+
 def test_show_and_show_case(bench: Bench) -> None:
     write_config()
     bench("run", "--out", "o")

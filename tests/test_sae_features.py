@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from bench.contracts import Case, Image
+from bench.errors import BenchError
 from systems.sae_rad import features
 from systems.sae_rad.features import TopImages, Triples, owners, top_images
 
@@ -92,3 +93,14 @@ def test_nothing_half_written_where_the_disk_is_full(tmp_path: Path, monkeypatch
     with pytest.raises(OSError, match=r"No space left.*top\.npz"):
         top_images(pairs_of(np.ones((2, 2)), 2), 2, 1, np.arange(2)).save(tmp_path / "top.npz")
     assert not [file for file in tmp_path.iterdir() if file.is_file()]
+
+
+@pytest.mark.parametrize("length", [0, 200, 900])
+def test_a_damaged_index_is_named(tmp_path: Path, length: int) -> None:
+    path = tmp_path / "top.npz"
+    table = np.arange(200, dtype=np.int64).reshape(20, 10)
+    TopImages(table, table.astype(np.float32), table[:, 0]).save(path)
+    assert TopImages.load(path).rows.tolist() == table.tolist()
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(BenchError, match=r"top.npz: damaged .* delete it"):
+        TopImages.load(path)

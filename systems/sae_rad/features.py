@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
+from zipfile import BadZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Case
+from bench.errors import BenchError
 from bench.store import replacing
 
 Distinct = Literal["image", "study", "patient"]
@@ -48,9 +51,12 @@ class TopImages:
 
     @classmethod
     def load(cls, path: Path) -> TopImages:
-        """Read a file that `save` wrote."""
-        with np.load(path, allow_pickle=False) as file:
-            return cls(file["rows"], file["activations"], file["counts"])
+        """Read a file that `save` wrote. Raises BenchError naming it where it is damaged."""
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return cls(file["rows"], file["activations"], file["counts"])
+        except (BadZipFile, EOFError, KeyError, ValueError, zlib.error) as err:
+            raise BenchError(f"{path}: damaged ({err}); delete it, and the same command makes it anew") from None
 
 
 def owners(cases: Sequence[Case], distinct: Distinct) -> Ints:

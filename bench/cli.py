@@ -16,6 +16,7 @@ from bench.errors import BenchError
 BUILT_IN = {
     "run": "bench.commands.run:run",
     "score": "bench.commands.score:score",
+    "compare": "bench.commands.compare:compare",
     "list": "bench.commands.inspect:list_plugins",
     "show": "bench.commands.inspect:show",
     "doctor": "bench.commands.doctor:doctor",

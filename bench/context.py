@@ -11,9 +11,11 @@ from rich.console import Console
 
 from bench import progress as bars
 from bench import registry
+from bench.annotations import CachedAnnotator
 from bench.contracts import Annotator, Case, Embeddings, Encoder, Problem, Ticker
 from bench.embeddings import EmbeddingStore
 from bench.errors import BenchError
+from bench.kept import Kept
 
 
 class RunContext:
@@ -101,18 +103,23 @@ class RunContext:
         self.note_stand_in(kind, spec, part)
         return part
 
-    def llm(self, spec: str) -> Any:
+    def llm(self, spec: str) -> LLM:
         """Return the chat backend "backend/model"; refused on credentialed data, whose text must not leave."""
         if self.credentialed:
             raise BenchError(
                 f"{spec!r}: the dataset is credentialed, and this version cannot tell whether a chat backend keeps its "
                 "text on this machine: use parts without a language model"
             )
-        return self._part("llm", spec)
+        return cast(LLM, self._part("llm", spec))
 
     def annotator(self, spec: str) -> Annotator:
-        """Return an annotator by label or registry name."""
-        return cast(Annotator, self._part("annotator", spec))
+        """Return an annotator by label or registry name, behind the cache of annotations."""
+        key = ("annotator", f"cached {spec}")
+        part = self._part("annotator", spec)
+        if key not in self._built:
+            kept = Kept(self.cache("annotations", "v1") / "annotations.sqlite")
+            self._built[key] = CachedAnnotator(spec, part, kept, self.progress)
+        return cast(Annotator, self._built[key])
 
     def encoder(self, spec: str) -> Encoder:
         """Return an encoder by label or registry name; built once."""

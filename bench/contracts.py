@@ -8,7 +8,7 @@ subclass of `bench.options.Options` and ``context`` is the `Context` below.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -266,7 +266,14 @@ class SmallTable:
 
 
 class Metric(Protocol):
-    """Scores pairs by statistics that add up over pairs."""
+    """Scores pairs by statistics that add up over pairs.
+
+    Building one is light and asks for no weights or server: `signature` and `observe` may raise Unavailable, `finish`
+    works anywhere. May also have
+
+    - ``max_failed: float``: the share of pairs that may be FAILED in a column before its score counts as incomplete;
+    - ``tables(totals) -> Sequence[SmallTable]``: tables over all pairs, written to ``tables/`` of the run folder.
+    """
 
     Options: ClassVar[type]
     columns: tuple[Column, ...]
@@ -317,8 +324,23 @@ class Encoder(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Unannotated:
+    """Stands in the place of an annotation that could not be made; never cached."""
+
+    why: str
+
+
 class Annotator(Protocol):
-    """Single text → clinical annotation (JSON-able), in batches. The harness caches by (fingerprint, text)."""
+    """Single text → clinical annotation, in batches. The harness caches by (fingerprint, text).
+
+    An annotation is a JSON-able mapping. So that metrics can use any annotator, its keys have fixed meanings:
+
+    - ``labels``: the 14 CheXpert observations by name → 1 present, 0 absent, -1 uncertain, None not mentioned;
+    - ``entities``: RadGraph's entities, "1", "2" … → {"tokens", "label", "start_ix", "end_ix", "relations"}, as the
+      package radgraph returns them, and ``text``, the tokens that the indices count, joined by blanks;
+    - ``phrases``: statements of one finding each.
+    """
 
     Options: ClassVar[type]
 
@@ -327,7 +349,95 @@ class Annotator(Protocol):
         ...
 
     def annotate(self, texts: Sequence[str]) -> list[Any]:
-        """Return one annotation a text; a failure is an object in its place, not an exception for the batch."""
+        """Return one annotation a text, an `Unannotated` in the place of a text that failed alone.
+
+        An annotation does not depend on the other texts of the call. Raises Unavailable where nothing can be annotated
+        at all (no weights). Texts come in chunks of at most `chunk` (an optional attribute, default 256), longest
+        first, and each chunk is kept before the next is asked for.
+        """
+        ...
+
+
+# ------------------------------------------------------------------ language models
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: Literal["system", "user", "assistant"]
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How an answer is drawn; part of the key it is cached under."""
+
+    temperature: float = 0.0
+    max_tokens: int = 1024
+    top_p: float | None = None
+    seed: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is asked of a language model."""
+
+    messages: tuple[Message, ...]
+    schema: Mapping[str, Any] | None = None
+    """JSON Schema of the answer, enforced by the backend's own means where it has any; None: free text."""
+    sampling: Sampling = Sampling()
+    repeat: int = 0
+    """Another number asks the same again, past the cache: for a judge's agreement with itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that passed its check."""
+
+    text: str
+    data: Any = None
+    """The parsed JSON where the question has a schema."""
+    input_tokens: int = 0
+    output_tokens: int = 0
+    attempts: int = 1
+    cached: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class NoAnswer:
+    """Why a question stayed without an answer: it is never cached, and asked again by the next run."""
+
+    kind: Literal["refused", "empty", "malformed", "too-long"]
+    why: str
+
+
+Check = Callable[[Question, Answer], str | None]
+"""Says what is wrong with an answer (the model is then asked again, with these words), or None where it can count."""
+
+
+class LLM(Protocol):
+    """A chat model behind `Context.llm`: cached, checked, concurrent, accounted for."""
+
+    def fingerprint(self) -> str:
+        """Return backend, model, its digest and quantisation: what a signature tells of a judge.
+
+        Raises Unavailable where server or model cannot be reached.
+        """
+        ...
+
+    def ask(
+        self, questions: Sequence[Question], check: Check | None = None, title: str = "questions"
+    ) -> list[Answer | NoAnswer]:
+        """Return one answer a question, in their order; equal questions are asked once.
+
+        Shows calls per second and time left under `title`. Raises ServerLost where the server went away; what was
+        answered before is kept, and not asked again.
+        """
+        ...
+
+    async def answer(self, question: Question, check: Check | None = None) -> Answer | NoAnswer:
+        """Return the answer to one question: the same as `ask`, for callers with a loop of their own."""
         ...
 
 
@@ -366,8 +476,11 @@ class Context(Protocol):
         """Return (made if need be) the shared cache folder of one artefact, e.g. ("sae", "3f…")."""
         ...
 
-    def llm(self, spec: str) -> Any:
-        """Return the chat backend "backend/model"."""
+    def llm(self, spec: str) -> LLM:
+        """Return the chat model "backend/model", or of a label in the configuration's `llms`.
+
+        Raises BenchError where credentialed text would leave the machine without attestation.
+        """
         ...
 
     def annotator(self, spec: str) -> Annotator:

@@ -19,6 +19,10 @@ class Unavailable(BenchError):
         self.remedy = remedy
 
 
+class ServerLost(BenchError):
+    """A server that answered before has gone away; what was answered is kept, and the same command continues."""
+
+
 def missing_package(what: str, package: str, extra: str) -> Unavailable:
     """Return the error for a plugin whose optional package is not installed."""
     return Unavailable(f"{what} needs the package {package}", f"pip install 'cxr-report-bench[{extra}]'")

@@ -6,19 +6,14 @@ refused, since loading one can run code.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import logging
-import os
-import sys
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from bench.contracts import Context
 from bench.errors import BenchError, Unavailable, missing_package
-from bench.store import write_text
+from bench.hub import file_sha256, quiet
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -171,7 +166,7 @@ def identity(folder: Path, context: Context) -> Mapping[str, Any]:
     The same wherever the files lie, and read without loading a weight.
     """
     return {
-        "weights": [_hashed_once(path, context) for path in weight_files(folder)],
+        "weights": [file_sha256(path, context) for path in weight_files(folder)],
         "config": _plain(read_json(folder / CONFIG)),
         "processor": _plain(read_json(processor_file(folder, str(folder)))),
     }
@@ -181,41 +176,3 @@ def _plain(settings: Any) -> Any:
     if isinstance(settings, dict):
         return {key: _plain(value) for key, value in settings.items() if key not in PROVENANCE}
     return [_plain(value) for value in settings] if isinstance(settings, list) else settings
-
-
-def _hashed_once(path: Path, context: Context) -> str:
-    """Return the SHA-256 of a file, kept by path, size and modification time."""
-    real = path.resolve()
-    found = real.stat()
-    key = hashlib.sha256(f"{found.st_size} {found.st_mtime_ns} ".encode() + os.fsencode(real)).hexdigest()[:32]
-    kept = context.cache("weights-hash", key) / "sha256"
-    if kept.is_file() and len(known := kept.read_text()) == 64:
-        return known
-    with real.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
-    write_text(kept, digest)
-    return digest
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Silence huggingface_hub and transformers (where imported) below errors, and put their settings back."""
-    from huggingface_hub.utils.tqdm import are_progress_bars_disabled, disable_progress_bars, enable_progress_bars
-
-    switch_off, switch_on = disable_progress_bars, enable_progress_bars
-    if "transformers" in sys.modules:  # it keeps a switch of its own, which moves the hub's as well
-        from transformers.utils.logging import disable_progress_bar, enable_progress_bar
-
-        switch_off, switch_on = disable_progress_bar, enable_progress_bar
-    loggers = [logging.getLogger(name) for name in ("huggingface_hub", "transformers")]
-    levels, bars = [logger.level for logger in loggers], not are_progress_bars_disabled()
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    switch_off()
-    try:
-        yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        if bars:
-            switch_on()

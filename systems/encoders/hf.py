@@ -28,6 +28,7 @@ from pydantic import Field
 
 from bench.contracts import Context, Embeddings
 from bench.errors import BenchError, Unavailable, missing_package
+from bench.hub import quiet
 from bench.options import Options
 from systems.encoders import checkpoints
 from systems.encoders.images import Unreadable, read
@@ -191,7 +192,7 @@ class Network:
 
     def __init__(self, folder: Path, name: str, config: Any, device: str, precision: Precision) -> None:
         self.name, self.device, self.precision = name, device, precision
-        with checkpoints.quiet():
+        with quiet():
             self.processor = _load_processor(folder, name)
             model, trained_pooler = _load_model(folder, name, config)
         self.model = model.eval().requires_grad_(False).to(device)
@@ -337,7 +338,7 @@ def vision_config(folder: Path, name: str) -> Any:
     """Return the configuration of a checkpoint; of a model of images and texts that of its image side."""
     from transformers import AutoConfig
 
-    with _explained(name), checkpoints.quiet():
+    with _explained(name), quiet():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return getattr(config, "vision_config", None) or config
 

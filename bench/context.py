@@ -12,7 +12,7 @@ from rich.console import Console
 from bench import progress as bars
 from bench import registry
 from bench.annotations import CachedAnnotator
-from bench.contracts import Annotator, Case, Embeddings, Encoder, Problem, Ticker
+from bench.contracts import LLM, Annotator, Case, Embeddings, Encoder, Problem, Ticker
 from bench.embeddings import EmbeddingStore
 from bench.errors import BenchError
 from bench.kept import Kept

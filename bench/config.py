@@ -157,8 +157,8 @@ def _sections(raw: Any, where: str) -> dict[str, Any]:
     return {name: value or {} for name, value in raw.items()}
 
 
-def base(config: Path | None) -> tuple[str, dict[str, Any]]:
-    """Return (source, sections): of `config`, else of ``./bench.yaml``, else of the embedded demo.
+def base(config: Path | None, default: str = "demo") -> tuple[str, dict[str, Any]]:
+    """Return (source, sections): of `config`, else of ``./bench.yaml``, else of the embedded `default`.
 
     "demo" and "paper" name the embedded configurations, where there is no file of that name.
     """
@@ -169,7 +169,7 @@ def base(config: Path | None) -> tuple[str, dict[str, Any]]:
     local = Path("bench.yaml")
     if local.is_file():
         return "bench.yaml", read_file(local)
-    return "configs/demo.yaml (embedded)", embedded("demo.yaml")
+    return f"configs/{default}.yaml (embedded)", embedded(f"{default}.yaml")
 
 
 # ------------------------------------------------------------------ the command line on top
@@ -195,14 +195,17 @@ def load(config: Path | None = None, choices: Choices | None = None) -> Config:
 
 
 def load_scoring(config: Path | None, choices: Choices) -> ScoringConfig:
-    """Read, choose, expand and check only what scoring needs: dataset and systems of the file are not looked at."""
-    source, raw = _chosen(config, choices)
+    """Read, choose, expand and check only what scoring needs: dataset and systems of the file are not looked at.
+
+    Without a file the paper's metrics are meant, never the demo's stand-ins.
+    """
+    source, raw = _chosen(config, choices, default="paper")
     wanted = ("metrics", *PARTS, "run")
     return _check_scoring(source, {name: _expand(raw[name], name) for name in wanted})
 
 
-def _chosen(config: Path | None, choices: Choices) -> tuple[str, dict[str, Any]]:
-    source, raw = base(config)
+def _chosen(config: Path | None, choices: Choices, default: str = "demo") -> tuple[str, dict[str, Any]]:
+    source, raw = base(config, default)
     raw = copy.deepcopy(raw)
     _apply_choices(raw, choices)
     for assignment in choices.assignments:

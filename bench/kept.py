@@ -58,9 +58,10 @@ class Kept:
         """Return this thread's connection; a forked child opens its own."""
         known = getattr(self._local, "connection", None)
         if known is None or self._local.process != os.getpid():
-            known = self._local.connection = self._open()
-            self._local.process = os.getpid()
-        return known
+            known = self._open()
+            self._local.connection, self._local.process = known, os.getpid()
+        connection: sqlite3.Connection = known
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         self.file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)

@@ -163,8 +163,7 @@ def default_out(config: Config) -> Path:
 def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_failed: bool) -> list[Outcome]:
     """Run every system of the configuration; what is finished or half done in `out` is continued, not repeated."""
     split = open_split(config, open_dataset(config, context), context)
-    if strict:
-        _refuse_missing(config, context)
+    _check_metrics(config, context, strict=strict)
     if context.problems:
         context.console.print(
             f"Split {split.split}: {len(context.problems):,} entries of the dataset left out or faulty "
@@ -183,11 +182,16 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
     return outcomes
 
 
-def _refuse_missing(config: Config, context: RunContext) -> None:
+def _check_metrics(config: Config, context: RunContext, *, strict: bool) -> None:
+    """Build every metric before anything is spent: a fault stops the run here, what cannot work is said now."""
     for entry in config.metrics:
-        metric, _ = scoring.build(entry, context)
-        if isinstance(metric, scoring.Missing):
+        metric, columns = scoring.build(entry, context)
+        if not isinstance(metric, scoring.Missing):
+            continue
+        if strict:
             raise BenchError(f"--strict: metric {entry.label!r} cannot run: {metric.reason}\n  {metric.remedy}")
+        keys = ", ".join(column.key for column in columns)
+        context.console.print(f"{keys} will have no value: {metric.reason}", markup=False, highlight=False)
 
 
 def refuse_null(outcomes: Sequence[Outcome]) -> None:
@@ -339,9 +343,7 @@ class OneRun:
             Pair(case.id, case.group, reports[case.id].text, self.split.references[case.id])
             for case in self.split.cases
         ]
-        scores: dict[str, Any] = {}
-        for entry in self.config.metrics:
-            scores.update(scoring.run_metric(entry, pairs, self.folder, self.context, self.config.run))
+        scores = scoring.run_metrics(self.config.metrics, pairs, self.folder, self.context, self.config.run)
         summary = {
             "label": self.entry.label,
             "system": self.entry.use,

@@ -41,9 +41,7 @@ def score(
         )
         open_run(folder, identity, context.device, read_as=table.format, notes=list(table.notes))
         _write_pairs(table, folder)
-        scores: dict[str, Any] = {}
-        for entry in config.metrics:
-            scores.update(scoring.run_metric(entry, table.pairs, folder, context, config.run))
+        scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)
         summary = {
             **{key: identity[key] for key in ("label", "system", "fingerprint", "dataset", "split", "n_cases")},
             "n_groups": len({pair.group for pair in table.pairs}),

@@ -1,10 +1,12 @@
-"""One metric over the pairs of a run: observed in chunks, kept line by line, finished into scores."""
+"""The metrics of a run over its pairs: observed in chunks, kept line by line, finished into scores."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -14,8 +16,8 @@ import numpy as np
 from bench import registry, statistics, store
 from bench.config import Entry, RunOptions
 from bench.context import RunContext
-from bench.contracts import Column, Metric, Pair, Stats
-from bench.errors import BenchError, Unavailable
+from bench.contracts import FAILED, Column, Floats, Metric, Pair, SmallTable, Stats
+from bench.errors import BenchError, ServerLost, Unavailable
 
 CHUNK = 256
 
@@ -39,14 +41,17 @@ def columns_of(entry: Entry, plugin: Any, default_label: str) -> list[Column]:
 
 
 def build(entry: Entry, context: RunContext) -> tuple[Metric | Missing, list[Column]]:
-    """Build a metric; where it cannot work here, say why, with the columns it would have filled."""
+    """Build a metric and ask for its signature; where it cannot work here, say why, with the columns it would fill."""
     found = registry.find("metric", entry.use)
     label = registry.default_label(found)
+    columns = columns_of(entry, found.plugin, label)
     try:
         metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{entry.label}")
+        columns = columns_of(entry, metric, label)
+        metric.signature()
     except Unavailable as err:
-        return Missing(err.reason, err.remedy), columns_of(entry, found.plugin, label)
-    return metric, columns_of(entry, metric, label)
+        return Missing(err.reason, err.remedy), columns
+    return metric, columns
 
 
 def stats_file(folder: Path, label: str) -> Path:
@@ -58,11 +63,13 @@ def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, con
     """Return the statistics of all pairs, observing only those that `file` does not hold yet.
 
     The file has a line a pair, with the hash of signature and texts: a pair whose text or recipe changed is observed
-    again. Written chunk by chunk, so that a kill loses at most one.
+    again, and so is one that failed. Written chunk by chunk, so that a kill loses at most one; the last line of a key
+    counts.
     """
     signature = metric.signature()
-    keys = [_key(signature, pair) for pair in pairs]
+    keys = [key_of(signature, pair) for pair in pairs]
     known = {line.get("key"): line for line in store.read_lines(file)}
+    known = {key: line for key, line in known.items() if FAILED not in line.get("status", ())}
     todo = [(key, pair) for key, pair in zip(keys, pairs, strict=True) if key not in known]
     if todo:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -74,12 +81,22 @@ def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, con
                 out.write(*lines)
                 known.update((line["key"], line) for line in lines)
                 bar.advance(len(chunk))
-    values = np.array([known[key]["values"] for key in keys], dtype=np.float64)
-    status = np.array([known[key]["status"] for key in keys], dtype=np.int8)
+    return read_stats([known[key] for key in keys], metric.columns, entry.label, file)
+
+
+def read_stats(lines: Sequence[Mapping[str, Any]], columns: Sequence[Column], label: str, file: Path) -> Stats:
+    """Return the statistics that lines of `file` hold. Raises BenchError where they are not a metric's statistics."""
+    try:
+        values = np.array([line["values"] for line in lines], dtype=np.float64)
+        status = np.array([line["status"] for line in lines], dtype=np.int8)
+        statistics.check(Stats(values, status), len(lines), columns, label)
+    except (BenchError, KeyError, TypeError, ValueError) as err:
+        raise BenchError(f"{file}: damaged: {err}; delete the file to have the pairs observed again") from None
     return Stats(values, status)
 
 
-def _key(signature: str, pair: Pair) -> str:
+def key_of(signature: str, pair: Pair) -> str:
+    """Return the key of a pair's statistics: they are valid for these texts and this signature only."""
     text = "\0".join((signature, pair.id, pair.candidate, pair.reference))
     return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:24]
 
@@ -91,6 +108,26 @@ def _observe_chunk(metric: Metric, label: str, chunk: Sequence[tuple[str, Pair]]
     return [{"key": key, "id": pair.id, "values": values, "status": status} for (key, pair), values, status in rows]
 
 
+def run_metrics(
+    entries: Sequence[Entry], pairs: Sequence[Pair], folder: Path, context: RunContext, options: RunOptions
+) -> dict[str, dict[str, Any]]:
+    """Score all metrics: column key → the entry of summary.json.
+
+    Raises ServerLost only after the other metrics have been observed: their statistics are kept, and the same command
+    goes on with what the lost server has not answered.
+    """
+    scores: dict[str, dict[str, Any]] = {}
+    lost: ServerLost | None = None
+    for entry in entries:
+        try:
+            scores.update(run_metric(entry, pairs, folder, context, options))
+        except ServerLost as err:
+            lost = lost or err
+    if lost is not None:
+        raise lost
+    return scores
+
+
 def run_metric(
     entry: Entry,
     pairs: Sequence[Pair],
@@ -98,7 +135,10 @@ def run_metric(
     context: RunContext,
     options: RunOptions,
 ) -> dict[str, dict[str, Any]]:
-    """Score one metric: column key → the entry of summary.json. Never raises for what one metric alone suffers."""
+    """Score one metric: column key → the entry of summary.json. Raises for nothing that a metric alone suffers.
+
+    ServerLost is raised all the same, since a run that goes on later will have the score.
+    """
     metric, columns = build(entry, context)
     if isinstance(metric, Missing):
         return _nothing(columns, metric, len(pairs))
@@ -113,9 +153,10 @@ def run_metric(
             confidence=options.confidence,
             seed=options.seed,
         )
+        _write_tables(metric, entry.label, stats.values.sum(axis=0), folder)
     except Unavailable as err:
         return _nothing(columns, Missing(err.reason, err.remedy, metric.signature()), len(pairs))
-    except (OSError, KeyboardInterrupt):
+    except (OSError, KeyboardInterrupt, ServerLost):
         raise
     except BenchError as err:
         return _nothing(columns, Missing(str(err), "mend the metric", metric.signature()), len(pairs))
@@ -124,12 +165,31 @@ def run_metric(
         store.write_text(log, traceback.format_exc())
         why = f"{type(err).__name__}: {err}"
         return _nothing(columns, Missing(why, f"the traceback is in {log}", metric.signature()), len(pairs))
-    return {c.key: _entry(c, s, metric.signature()) for c, s in zip(columns, scores, strict=True)}
+    limit = getattr(metric, "max_failed", 1.0)
+    return {c.key: _entry(c, s, metric.signature(), limit) for c, s in zip(columns, scores, strict=True)}
 
 
-def _entry(column: Column, score: statistics.Score, signature: str) -> dict[str, Any]:
+def _write_tables(metric: Metric, label: str, totals: Floats, folder: Path) -> None:
+    """Write a metric's tables over all pairs, where it has any, as tables/<label>.csv (numbered from the second on)."""
+    tables: Sequence[SmallTable] = metric.tables(totals) if hasattr(metric, "tables") else ()
+    for number, table in enumerate(tables, 1):
+        name = label.replace("/", "__") + (f"-{number}" if number > 1 else "")
+        (folder / "tables").mkdir(parents=True, exist_ok=True)
+        text = io.StringIO(newline="")
+        csv.writer(text, lineterminator="\n").writerows([table.headings, *table.rows])
+        store.write_text(folder / "tables" / f"{name}.csv", text.getvalue())
+
+
+def _entry(column: Column, score: statistics.Score, signature: str, max_failed: float) -> dict[str, Any]:
     entry = {**asdict(score), **_display(column), "signature": signature}
-    if score.value is None:
+    n_pairs = score.n + score.n_undefined + score.n_failed
+    if score.n_failed > max_failed * n_pairs:
+        entry.update(dict.fromkeys(("value", "ci_low", "ci_high")))
+        entry["reason"] = (
+            f"incomplete: {score.n_failed} of {n_pairs} cases have no verdict, more than max_failed = {max_failed:g}"
+        )
+        entry["remedy"] = "the same command asks for them again; bench show RUN --case ID shows one"
+    elif score.value is None:
         entry["reason"] = f"undefined: {score.n_undefined} pairs undefined, {score.n_failed} failed, {score.n} OK"
         entry["remedy"] = "look at the reports: bench show RUN --case ID"
     return entry

@@ -18,7 +18,7 @@ from bench.cachedir import cache_root
 from bench.config import Entry
 from bench.context import RunContext
 from bench.contracts import Column, Mark, Metric, Pair, SmallTable
-from bench.errors import BenchError
+from bench.errors import BenchError, Unavailable
 
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
 """Columns of the paper's Table 1, in its order."""
@@ -187,15 +187,18 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
 
 
 def _metrics(folder: Path) -> list[tuple[Entry, Metric, list[Column]]]:
-    """Return the metrics of a run that can be built here."""
+    """Return the metrics of a run whose packages are installed here; no weights or server are asked for."""
     options: Mapping[str, Mapping[str, Any]] = store.read_json(folder / "run.json")["config"]["metrics"]
     context = RunContext(workdir=folder / "work", cache_root=cache_root())
     found = []
     for label, given in options.items():
         entry = Entry(label, given["use"], {key: value for key, value in given.items() if key != "use"})
-        metric, columns = scoring.build(entry, context)
-        if not isinstance(metric, scoring.Missing):
-            found.append((entry, metric, columns))
+        try:
+            metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{label}")
+        except Unavailable:
+            continue
+        default = registry.default_label(registry.find("metric", entry.use))
+        found.append((entry, metric, scoring.columns_of(entry, metric, default)))
     return found
 
 
@@ -216,10 +219,11 @@ def _print_own_scores(
     """Print what each metric says of this case alone: `finish` of its own statistics."""
     cells = []
     for entry, metric, columns in metrics:
-        line = next((x for x in store.read_lines(scoring.stats_file(folder, entry.label)) if x["id"] == case_id), None)
-        if line is None:
+        file = scoring.stats_file(folder, entry.label)
+        own = [line for line in store.read_lines(file) if line["id"] == case_id]
+        if not own:
             continue
-        values = metric.finish(np.array(line["values"], dtype=np.float64))
+        values = metric.finish(scoring.read_stats(own[-1:], metric.columns, entry.label, file).values[0])
         cells += [
             f"{column.key} {value * column.scale:.{column.decimals}f}" if np.isfinite(value) else f"{column.key} –"
             for column, value in zip(columns, values, strict=True)

@@ -23,7 +23,9 @@ from bench.cli import path_option
     help="Ids without a prediction: an error that lists them, or scored as empty predictions.",
 )
 @path_option("--out", "-o", help="Folder of the run. Default: runs/score-<file>-<hash>.")
-@path_option("--config", "-c", help="Configuration file whose metrics are used. Default: ./bench.yaml.")
+@path_option(
+    "--config", "-c", help="Configuration file whose metrics are used. Default: ./bench.yaml, else paper."
+)
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one key, e.g. metrics.bleu-4.smooth=exp."
 )

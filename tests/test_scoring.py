@@ -1,0 +1,177 @@
+"""What a run makes of a metric with failures, with tables, with a server that goes away."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from bench.contracts import FAILED, OK, Column, Pair, SmallTable, Stats
+from bench.errors import ServerLost, Unavailable
+from bench.options import Options
+
+HERE = Path(__file__)
+Bench = Callable[..., Any]
+
+
+class JudgedOptions(Options):
+    limit: float = 1.0
+    unsigned: bool = False
+
+
+class Judged:
+    """Share of pairs that the file "judge" approves: one id and verdict a line; an id without a line has none.
+
+    A line "lost" takes the server away; asked ids are noted in the file "asked".
+    """
+
+    Options = JudgedOptions
+    columns = (Column("Judged", "Judged"),)
+
+    def __init__(self, options: JudgedOptions, context: Any) -> None:
+        self.options = options
+        self.max_failed = options.limit
+
+    def signature(self) -> str:
+        if self.options.unsigned:
+            raise Unavailable("no judge answers", "start one")
+        return "judged|v:1"
+
+    def observe(self, pairs: Sequence[Pair]) -> Stats:
+        lines = Path("judge").read_text().split("\n")
+        with Path("asked").open("a") as file:
+            file.writelines(f"{pair.id}\n" for pair in pairs)
+        if "lost" in lines:
+            raise ServerLost("the judge went away; start it again, the same command continues")
+        verdicts = dict(line.split() for line in lines if line)
+        found = [verdicts.get(pair.id) for pair in pairs]
+        values = np.array([[float(v or 0), float(v is not None)] for v in found])
+        return Stats(values, np.array([[FAILED if v is None else OK] for v in found], np.int8))
+
+    def finish(self, totals: np.ndarray) -> np.ndarray:
+        with np.errstate(invalid="ignore"):
+            return totals[..., :1] / totals[..., 1:]
+
+    def tables(self, totals: np.ndarray) -> Sequence[SmallTable]:
+        return (
+            SmallTable("Verdicts", ("what", "n"), (("approved, wholly", f"{totals[0]:.0f}"),)),
+            SmallTable("More", ("a",), (("b",),)),
+        )
+
+    def explain(self, pair: Pair) -> list[Any]:
+        return []
+
+
+def write(n: int, options: str = "") -> None:
+    """Write predictions p0 … and a metric section."""
+    rows = [["id", "group", "candidate", "reference"], *([f"p{i}", f"g{i // 2}", "said", "true"] for i in range(n))]
+    with Path("p.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    Path("c.yaml").write_text(f"metrics: {{j: {{use: '{HERE}:Judged', {options}}}, bleu-4: {{}}}}\n")
+
+
+def judge(verdicts: str) -> None:
+    Path("judge").write_text("\n".join(f"p{i} {v}" for i, v in enumerate(verdicts) if v != "-"))
+
+
+def score(bench: Bench, *more: object) -> tuple[Any, dict[str, Any]]:
+    answer = bench("score", "p.csv", "-c", "c.yaml", "--out", "o", *more)
+    file = Path("o/summary.json")
+    return answer, json.loads(file.read_text())["scores"] if file.exists() else {}
+
+
+def asked() -> list[str]:
+    return Path("asked").read_text().split()
+
+
+def test_failed_pairs_are_counted_left_out_and_asked_again(bench: Bench) -> None:
+    write(10)
+    judge("11--001110")
+    answer, scores = score(bench)
+    entry = scores["j/Judged"]
+    assert (entry["value"], entry["n"], entry["n_failed"]) == (5 / 8, 8, 2)
+    assert "2 cases without a verdict" in answer.out
+    judge("1111001110")
+    _, scores = score(bench)
+    assert (scores["j/Judged"]["value"], scores["j/Judged"]["n_failed"]) == (0.7, 0)
+    assert asked()[10:] == ["p2", "p3"]
+    score(bench)
+    assert len(asked()) == 12
+
+
+@pytest.mark.parametrize(("limit", "complete"), [(0.2, True), (0.19, False)])
+def test_more_failures_than_max_failed_make_a_score_incomplete(bench: Bench, limit: float, complete: bool) -> None:
+    write(10, f"limit: {limit}")
+    judge("11--001110")
+    answer, scores = score(bench)
+    entry = scores["j/Judged"]
+    assert (entry["value"] is not None) == complete
+    assert (entry["ci_low"] is not None) == complete
+    assert entry["n_failed"] == 2
+    if not complete:
+        assert entry["reason"] == "incomplete: 2 of 10 cases have no verdict, more than max_failed = 0.19"
+        assert "incomplete" in answer.out
+        assert score(bench, "--strict")[0].code == 2
+
+
+def test_a_lost_server_stops_the_run_after_the_other_metrics(bench: Bench) -> None:
+    write(6)
+    Path("judge").write_text("lost")
+    answer, scores = score(bench)
+    assert answer.code == 2
+    assert "the judge went away; start it again, the same command continues" in answer.err
+    assert scores == {}
+    assert not Path("o/done.json").exists()
+    assert len(Path("o/stats/bleu-4.jsonl").read_text().splitlines()) == 6
+    judge("101010")
+    answer, scores = score(bench)
+    assert answer.code == 0
+    assert scores["j/Judged"]["value"] == 0.5
+    assert scores["j/Judged"]["n_failed"] == 0
+
+
+def test_tables_of_a_metric_are_files_of_the_run(bench: Bench) -> None:
+    write(4)
+    judge("1101")
+    score(bench)
+    with Path("o/tables/j.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["what", "n"], ["approved, wholly", "3"]]
+    assert Path("o/tables/j-2.csv").read_text() == "a\nb\n"
+
+
+def test_a_metric_that_cannot_sign_is_missing_and_the_others_run(bench: Bench) -> None:
+    write(4, "unsigned: true")
+    answer, scores = score(bench)
+    assert answer.code == 0
+    assert scores["j/Judged"]["value"] is None
+    assert (scores["j/Judged"]["reason"], scores["j/Judged"]["remedy"]) == ("no judge answers", "start one")
+    assert scores["BL4"]["value"] is not None
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ['"values": [NaN, 1.0]', '"values": [1.0]', '"values": "x"', '"other": 1'],
+    ids=["not finite", "too short", "no numbers", "no values"],
+)
+def test_damaged_statistics_are_named(bench: Bench, damage: str) -> None:
+    write(4)
+    judge("1101")
+    score(bench)
+    file = Path("o/stats/j.jsonl")
+    file.write_text(file.read_text().replace('"values": [1.0, 1.0]', damage, 1))
+    _, scores = score(bench)
+    assert scores["j/Judged"]["value"] is None
+    assert "o/stats/j.jsonl: damaged" in scores["j/Judged"]["reason"]
+
+
+def test_scoring_without_a_file_means_the_papers_metrics_not_the_demos_stand_ins(bench: Bench) -> None:
+    from bench.config import Choices, load_scoring
+
+    scoring = load_scoring(None, Choices())
+    assert scoring.source == "configs/paper.yaml (embedded)"
+    assert not any("rules" in str(entry.options) for entry in scoring.metrics)

@@ -338,6 +338,7 @@ def _check(source: str, raw: Mapping[str, Any]) -> Config:
     split = str(dataset.pop("split", "test"))
     data = _entry("dataset", str(dataset["use"]), dataset, "dataset")
     systems = [_entry(label, label, options, f"systems.{label}") for label, options in raw["systems"].items()]
+    _refuse_nested([entry.label for entry in systems])
     scoring = _check_scoring(source, raw)
     resolved = {
         "dataset": {**_resolve("dataset", data, "dataset"), "split": split},
@@ -366,6 +367,14 @@ def _entry(label: str, default: str, options: Any, where: str) -> Entry:
         raise BenchError(f"{where}: a label is made of letters, digits and . _ + - (it names a folder)")
     options = dict(options or {})
     return Entry(label, str(options.pop("use", default)), options)
+
+
+def _refuse_nested(labels: Sequence[str]) -> None:
+    """Raise BenchError where one label's run folder would lie inside another's."""
+    for label in labels:
+        for other in labels:
+            if label.startswith(f"{other}/"):
+                raise BenchError(f"systems: the run {label!r} would lie in the folder of {other!r}: choose another label")
 
 
 def _run_options(raw: Mapping[str, Any]) -> RunOptions:

@@ -11,16 +11,21 @@ from bench import __version__
 from bench.errors import BenchError, missing_package
 
 PACKAGES = (
+    "anthropic",
     "evaluate",
     "nltk",
     "numpy",
+    "ollama",
+    "openai",
     "pandas",
     "pillow",
+    "radgraph",
     "rapidfuzz",
     "sacrebleu",
     "safetensors",
     "torch",
     "transformers",
+    "xllamacpp",
 )
 """Packages whose version may move a number."""
 

@@ -12,16 +12,23 @@ from bench.config import digest
 from bench.errors import BenchError
 
 SHOWN = 5
+RESULTS = ("cases.jsonl", "reports.jsonl", "stats", "facts.json", "summary.json", "done.json")
+"""What a run writes after its run.json."""
 
 
 def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) -> list[str]:
     """Write run.json, or check that what is there is the same run; return the package versions that changed since.
 
     `same` is what makes two runs the same one, `more` is recorded beside it. Raises BenchError naming the keys that
-    differ.
+    differ, and where the folder holds reports of which no run.json tells how they were made.
     """
     file = folder / "run.json"
     if not file.exists():
+        if strays := [name for name in RESULTS if (folder / name).exists()]:
+            raise BenchError(
+                f"{folder}: holds {', '.join(strays)} but no run.json, so nothing tells how they were made. Choose "
+                "another --out, or delete them; bench score FILE scores reports from elsewhere."
+            )
         recorded = {
             "created": datetime.now(UTC).isoformat(timespec="seconds"),
             "versions": machine.versions(),

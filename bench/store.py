@@ -73,14 +73,20 @@ def read_lines(path: Path) -> list[dict[str, Any]]:
     object is an error that names it.
     """
     try:
-        content = path.read_bytes()
+        content = _cut_torn_tail(path)
     except FileNotFoundError:
         return []
+    return [_line(path, number, raw) for number, raw in enumerate(content.splitlines(), 1)]
+
+
+def _cut_torn_tail(path: Path) -> bytes:
+    """Cut a last line without its end of line off the file; return what remains."""
+    content = path.read_bytes()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):
         with path.open("r+b") as file:
             file.truncate(whole)
-    return [_line(path, number, raw) for number, raw in enumerate(content[:whole].splitlines(), 1)]
+    return content[:whole]
 
 
 def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
@@ -94,10 +100,15 @@ def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
 
 
 class Appender:
-    """Appends lines, each handed to the operating system before the next: a kill loses none that was written."""
+    """Appends lines, each handed to the operating system before the next: a kill loses none that was written.
+
+    Half a line that a kill or a full disk left at the end of the file is cut off first.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        if path.exists():
+            _cut_torn_tail(path)
         self._file: IO[str] = path.open("a", encoding="utf-8")
 
     def write(self, *values: Mapping[str, Any]) -> None:

@@ -422,3 +422,33 @@ def test_interrupt(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     answer = bench("run", "--out", "o")
     assert answer.code == 130
     assert "continues" in answer.err
+
+
+@pytest.mark.parametrize("name", ["reports.jsonl", "summary.json"])
+def test_results_without_a_run_json_are_not_adopted(bench: Bench, name: str) -> None:
+    write_config()
+    Path("o/parrot").mkdir(parents=True)
+    Path("o/parrot", name).write_text('{"id": "test000", "text": "from elsewhere"}\n')
+    answer = bench("run", "--out", "o")
+    assert answer.code == 2
+    assert f"holds {name} but no run.json" in answer.err
+    assert not Path("o/parrot/run.json").exists()
+
+
+def test_scoring_never_writes_over_its_input(bench: Bench) -> None:
+    Path("reports.jsonl").write_text('{"id": "a", "candidate": "clear", "reference": "clear lungs"}\n')
+    before = Path("reports.jsonl").read_text()
+    answer = bench("score", "reports.jsonl", "--metrics", "bleu-4", "--out", ".")
+    assert answer.code == 2
+    assert "no run.json" in answer.err
+    assert Path("reports.jsonl").read_text() == before
+
+
+def test_an_appender_cuts_off_half_a_line(tmp_path: Path) -> None:
+    from bench import store
+
+    file = tmp_path / "lines.jsonl"
+    file.write_text('{"a": 1}\n{"a": 2')
+    with store.Appender(file) as out:
+        out.write({"a": 3})
+    assert file.read_text() == '{"a": 1}\n{"a": 3}\n'

@@ -1,8 +1,8 @@
-"""Totals, scores and confidence intervals from additive statistics."""
+"""Totals, scores, confidence intervals and tests of differences from additive statistics."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,13 @@ from bench.contracts import FAILED, OK, UNDEFINED, Column, Floats, Stats
 from bench.errors import BenchError
 
 Finish = Callable[[Floats], Floats]
+Pairing = tuple[int, int]
+"""Two runs by index: what is compared with what."""
 _BLOCK = 1024
+_BLOCK_NUMBERS = 1 << 23
+"""Most float64 numbers of one block's matrices (64 MiB)."""
+TIE = 1e-9
+"""Differences of scores that lie closer than this share of the scores are taken as equal: rounding, not a fact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,13 +55,24 @@ def resample(values: Floats, groups: Sequence[str], finish: Finish, draws: int, 
     (Efron & Tibshirani 1993, section 6; the cluster is the unit drawn), so any number of metrics share one formula.
     """
     by_group = sum_by_group(values, groups)
-    n = len(by_group)
+    return np.concatenate([finish(counts @ by_group) for counts in _drawn(len(by_group), draws, seed)])
+
+
+def _drawn(n: int, draws: int, seed: int, width: int = 0) -> Iterator[Floats]:
+    """Yield blocks of how often each of n groups is drawn, [some draws, n]; the block's size does not move a draw.
+
+    width: numbers that the caller makes of each draw, for the bound on memory.
+    """
     rng = np.random.default_rng(seed)
-    blocks = []
-    for start in range(0, draws, _BLOCK):
-        counts = rng.multinomial(n, np.full(n, 1 / n), size=min(_BLOCK, draws - start))
-        blocks.append(finish(counts.astype(np.float64) @ by_group))
-    return np.concatenate(blocks)
+    for size in _blocks(draws, n + width):
+        yield rng.multinomial(n, np.full(n, 1 / n), size=size).astype(np.float64)
+
+
+def _blocks(rows: int, width: int) -> Iterator[int]:
+    """Yield block sizes that add up to `rows`."""
+    most = max(1, min(_BLOCK, _BLOCK_NUMBERS // max(width, 1)))
+    for start in range(0, rows, most):
+        yield min(most, rows - start)
 
 
 def sum_by_group(values: Floats, groups: Sequence[str]) -> Floats:
@@ -102,14 +119,135 @@ def _interval(
         nothing = np.full(n_columns, np.nan)
         return nothing, nothing
     samples = resample(stats.values, groups, finish, draws, seed)
-    tail = 100 * (1 - confidence) / 2
-    bounds = np.full((2, n_columns), np.nan)
-    for c in range(n_columns):
-        defined = samples[np.isfinite(samples[:, c]), c]
-        if len(defined):
-            bounds[:, c] = np.percentile(defined, [tail, 100 - tail])
-    return bounds[0], bounds[1]
+    low, high = np.array([percentiles(samples[:, c], confidence) for c in range(n_columns)]).T
+    return low, high
 
 
 def _number(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+# ------------------------------------------------------------------ comparing
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """One metric's statistics of several runs on the same cases.
+
+    sums: float64 [n_runs, n_groups, n_stats], of the same groups in all `Shared` that are resampled together.
+    """
+
+    sums: Floats
+    finish: Finish
+
+    def scores(self) -> Floats:
+        """Return the scores of the runs, [n_runs, n_columns]."""
+        return self.finish(self.sums.sum(axis=1))
+
+
+def paired_bootstrap(metrics: Sequence[Shared], draws: int, seed: int) -> list[Floats]:
+    """Return each metric's scores of all runs on the same resamples of groups, [draws, n_runs, n_columns].
+
+    One matrix of draw counts serves all metrics and runs, in one product (the paired bootstrap of Koehn 2004,
+    https://aclanthology.org/W04-3250, with the patient as the unit drawn).
+    """
+    side = np.concatenate([_beside(metric.sums) for metric in metrics], axis=1)
+    parts: list[list[Floats]] = [[] for _ in metrics]
+    for counts in _drawn(len(side), draws, seed, side.shape[1]):
+        totals = counts @ side
+        for metric, part, own in zip(metrics, parts, _split(totals, metrics), strict=True):
+            n_runs, _, n_stats = metric.sums.shape
+            part.append(metric.finish(own.reshape(-1, n_runs, n_stats)))
+    return [np.concatenate(part) for part in parts]
+
+
+def _beside(sums: Floats) -> Floats:
+    """Return [n_runs, n_groups, n_stats] as [n_groups, n_runs * n_stats]."""
+    return sums.transpose(1, 0, 2).reshape(sums.shape[1], -1)
+
+
+def _split(totals: Floats, metrics: Sequence[Shared]) -> list[Floats]:
+    """Cut columns of totals into those of each metric."""
+    widths = [metric.sums.shape[0] * metric.sums.shape[2] for metric in metrics]
+    return np.split(totals, np.cumsum(widths)[:-1], axis=1)
+
+
+def swaps(n: int, trials: int, seed: int, width: int = 0) -> Iterator[Floats]:
+    """Yield blocks [some trials, n] of 1 where a group changes sides and 0 where it stays, each with chance 1/2."""
+    rng = np.random.default_rng([seed, 1])
+    for size in _blocks(trials, n + width):
+        bits = np.frombuffer(rng.bytes(size * -(-n // 8)), dtype=np.uint8).reshape(size, -1)
+        yield np.unpackbits(bits, axis=1, count=n).astype(np.float64)
+
+
+def approximate_randomization(
+    metrics: Sequence[Shared], pairs: Sequence[Sequence[Pairing]], swapped: Iterable[Floats]
+) -> list[Floats]:
+    """Return each metric's differences, second run of a pair minus first, in trials that swap whole groups.
+
+    pairs: for each metric the runs to compare, by their indices. swapped: blocks [some trials, n_groups] as `swaps`
+    makes them. -> [trials, n_pairs, n_columns] for each metric.
+
+    Where systems do not differ, a group's outputs could as well be the other's (Noreen 1989, Computer-Intensive Methods
+    for Testing Hypotheses; for system comparison Riezler & Maxwell 2005, https://aclanthology.org/W05-0908). With A and
+    B the totals of a pair and m the swaps, a trial's totals are A + m(b - a) and B - m(b - a): again one matrix product
+    for all metrics and pairs.
+    """
+    sides = [np.array(chosen).T for chosen in pairs]
+    moved = [
+        Shared(m.sums[second] - m.sums[first], m.finish) for m, (first, second) in zip(metrics, sides, strict=True)
+    ]
+    side = np.concatenate([_beside(metric.sums) for metric in moved], axis=1)
+    totals = [metric.sums.sum(axis=1) for metric in metrics]
+    parts: list[list[Floats]] = [[] for _ in metrics]
+    for block in swapped:
+        shifts = _split(block @ side, moved)
+        for metric, (first, second), part, total, own in zip(moved, sides, parts, totals, shifts, strict=True):
+            shift = own.reshape(len(block), *total[first].shape)
+            part.append(metric.finish(total[second] - shift) - metric.finish(total[first] + shift))
+    return [np.concatenate(part) for part in parts]
+
+
+def p_value(differences: Floats, observed: float, scale: float) -> float:
+    """Return the two-sided p-value (1 + #{|difference| >= |observed|}) / (1 + n); NaN where n is 0.
+
+    differences: as they come where the null hypothesis holds; those that are NaN are left out. scale: the size of the
+    scores, for `TIE`. The observed arrangement counts as one of those possible, so that p is never 0 and the test keeps
+    its level at any n (Davison & Hinkley 1997, section 4.2; Phipson & Smyth 2010,
+    https://doi.org/10.2202/1544-6115.1585).
+    """
+    defined = np.abs(differences[np.isfinite(differences)])
+    if not len(defined):
+        return float("nan")
+    return float((1 + (defined >= abs(observed) - TIE * scale).sum()) / (1 + len(defined)))
+
+
+def centred(differences: Floats) -> Floats:
+    """Return bootstrapped differences moved to a mean of 0, as if there were no difference (Noreen's shift method)."""
+    defined = differences[np.isfinite(differences)]
+    return defined - defined.mean() if len(defined) else defined
+
+
+def percentiles(samples: Floats, confidence: float) -> tuple[float, float]:
+    """Return the percentile interval of samples, those that are NaN left out; NaN where none is left."""
+    defined = samples[np.isfinite(samples)]
+    if not len(defined):
+        return float("nan"), float("nan")
+    tail = 100 * (1 - confidence) / 2
+    low, high = np.percentile(defined, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return p-values corrected for their number by Holm's step-down method; NaN stays, and does not count.
+
+    The k-th smallest of m is multiplied by m - k + 1, none may be smaller than one before it, none exceeds 1
+    (Holm 1979, https://www.jstor.org/stable/4615733). Holds whatever the dependence between the tests.
+    """
+    order = sorted((i for i, p in enumerate(p_values) if np.isfinite(p)), key=lambda i: p_values[i])
+    corrected = [float("nan")] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(order) - rank) * p_values[i]))
+        corrected[i] = highest
+    return corrected

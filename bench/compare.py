@@ -114,8 +114,9 @@ class Unit:
 
     def ok(self) -> NDArray[np.bool_]:
         """Return which cases are OK in every run, [n_cases, n_columns]."""
-        found: NDArray[np.bool_] = np.stack([stats.status == OK for stats in self.stats]).all(axis=0)
-        return found
+        bad = np.stack([stats.status != OK for stats in self.stats]).sum(axis=0)
+        ok: NDArray[np.bool_] = np.asarray(bad == 0)
+        return ok
 
 
 @dataclass(frozen=True)
@@ -467,7 +468,7 @@ def compare(runs: Sequence[Run], settings: Settings, *, metrics: str | None = No
     comparisons = sorted(
         _resampled(labels, blocks, settings), key=lambda c: (order[c.baseline], order[c.run], keys.index(c.column))
     )
-    notes += _left_out(labels, blocks) + _undefined(comparisons, settings)
+    notes += _left_out(labels, blocks) + _undefined(comparisons, settings) + _origins(runs)
     return Compared(runs, ids, patients, found, settings, _corrected(comparisons, settings), notes)
 
 
@@ -610,6 +611,16 @@ def _undefined(comparisons: Sequence[Comparison], settings: Settings) -> list[st
                 f"{where}: {c.draws_undefined:,} resamples and {c.trials_undefined:,} swaps are 0/0 and left out"
             )
     return notes
+
+
+def _origins(runs: Sequence[Run]) -> list[str]:
+    """Say what belongs to the runs themselves: failed reports scored as empty, stand-ins."""
+    notes = []
+    for run in runs:
+        empty = run.summary.get("n_reports_failed", 0) + run.summary.get("n_missing_as_empty", 0)
+        notes += [f"{run.label}: {empty} failed or missing reports scored as empty"] * (empty > 0)
+    parts = dict.fromkeys(part for run in runs for part in run.summary.get("stand_ins", ()))
+    return [*notes, *[f"Stand-ins: {'; '.join(parts)}"] * bool(parts)]
 
 
 def _number(value: float) -> float | None:

@@ -1,0 +1,371 @@
+"""From a sentence to statements: what finding, said how, where, and whether it is there.
+
+Two roads lead to a finding: a phrase that names it ("pleural effusion"), and an anatomy with a state ("the heart is
+enlarged", "enlargement of the heart"). Normal anatomy is a statement too: it denies the finding that the lexicon ties
+to it, and with it everything less general.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+from metrics.rules.lexicon import LABELS, SUPPORT
+from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
+from metrics.rules.tables import Match, load, match
+from metrics.rules.words import Words, sentences, words
+
+_PLACELESS = frozenset({"lung", "pleura", "chest", "study", "markings", "vasculature", "heart", "cardiomediastinum"})
+"""Anatomy that adds no place to a finding."""
+_OWN_PLACE = {
+    "tortuous_aorta": "aorta", "aortic_calcification": "aorta", "elevated_hemidiaphragm": "diaphragm",
+    "hyperinflation": "diaphragm", "blunted_angle": "costophrenic", "mediastinal_widening": "mediastinum",
+    "mediastinal_shift": "mediastinum", "adenopathy": "lymph_node", "calcified_node": "lymph_node",
+    "degenerative": "spine", "scoliosis": "spine", "kyphosis": "spine", "bone_abnormality": "bone",
+    "effusion": "costophrenic", "endotracheal_tube": "trachea", "low_volumes": "lung_volume", "osteopenia": "bone",
+    "pulmonary_artery": "pulmonary_artery", "enteric_tube": "abdomen", "free_air": "diaphragm",
+}  # fmt: skip
+"""The place that a finding implies."""
+_LINKS = frozenset(
+    "in at of on within over along near to involving the a an is are was were be been seen noted present this its "
+    "identified visualized again now also remain remains appear appears which has have located size side sided aspect "
+    "projecting projects overlying involve involves region area layering interval since from compared prior study both "
+    "level mildly and".split()
+)
+_BEFORE = frozenset(
+    "the a an some there this of in amount degree area focus region evidence component and likely may".split()
+)
+_MEASURES = frozenset("amount area focus focu degree region evidence component appearance presence foci".split())
+_DENIED_BY = {
+    "lung_abnormality": ("Lung Opacity", "Consolidation"),
+    "cardiomediastinal_enlargement": ("Enlarged Cardiomediastinum", "Cardiomegaly"),
+    "pleural_abnormality": ("Pleural Effusion", "Pneumothorax"),
+    "bone_abnormality": ("Fracture",),
+}
+"""Labels that the denial of a general finding denies."""
+_RANK = {PRESENT: 2, UNCERTAIN: 1, ABSENT: 0}
+_VALUE = {PRESENT: 1, UNCERTAIN: -1, ABSENT: 0}
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One finding as a sentence states it."""
+
+    finding: str
+    """Id in the lexicon."""
+    status: str
+    """"present", "absent" or "uncertain"."""
+    labels: tuple[str, ...]
+    side: str = ""
+    """"left", "right", "bilateral" or ""."""
+    grade: str = ""
+    """"1" slight, "2" moderate, "3" great, or ""."""
+    change: str = ""
+    """"same", "worse", "better", "new" or ""."""
+    kinds: frozenset[str] = frozenset()
+    places: frozenset[str] = frozenset()
+    phrase: str = field(default="", compare=False)
+    """The statement as a short sentence of its own; reads back as an equal statement."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """What a sentence says, and what its graph is made of."""
+
+    words: Words
+    matches: tuple[Match, ...]
+    status: tuple[str, ...]
+    """A status for each word."""
+    statements: tuple[Statement, ...]
+
+
+class _Reader:
+    """Reads one sentence."""
+
+    def __init__(self, sentence: str) -> None:
+        self.words = words(sentence)
+        self.lemmas = self.words.lemmas
+        self.matches = match(self.lemmas)
+        self.status = Scopes(self.lemmas, self.matches).status
+        self.lexicon = load()
+        self.at: list[Match | None] = [None] * len(self.lemmas)
+        for m in self.matches:
+            self.at[m.start : m.end] = [m] * (m.end - m.start)
+
+    def read(self) -> Sentence:
+        found = sorted([*self._named(), *self._composed()], key=lambda pair: pair[0])
+        unique = dict.fromkeys(statement for _, statement in found)
+        return Sentence(self.words, tuple(self.matches), tuple(self.status), tuple(unique))
+
+    # -------------------------------------------------------------- named findings
+
+    def _named(self) -> Iterator[tuple[int, Statement]]:
+        for m in self.matches:
+            if "finding" in m.roles and (status := self.status[m.end - 1]) != SUPPOSED:
+                finding = m.roles["finding"]
+                labels = self.lexicon.concepts[finding].labels
+                labels += (m.roles["also"],) if "also" in m.roles else ()
+                yield m.start, self._statement(finding, status, labels, m, self._around(m))
+
+    def _around(self, m: Match) -> list[Match]:
+        """Return the qualifiers and anatomies that belong to a named finding."""
+        return [*self._left(m), *self._right(m)]
+
+    def _left(self, m: Match) -> list[Match]:
+        found: list[Match] = []
+        at = m.start - 1
+        while at >= 0:
+            other = self.at[at]
+            if other is not None:
+                if not _qualifies(other):
+                    break
+                found.append(other)
+                at = other.start - 1
+                continue
+            word = self.lemmas[at]
+            if word in ("of", "in") and not self._measured(at):
+                break
+            if (
+                word in ("and", "or", ",", "with", ";", ":", "(", ")", ".", "to", "for", "from")
+                or word in self.lexicon.verbs
+            ):
+                break
+            at -= 1
+        return found[::-1]
+
+    def _measured(self, preposition: int) -> bool:
+        """Tell whether "of" or "in" follows a change or an amount: "increase in", "small amount of"."""
+        before = self.at[preposition - 1] if preposition else None
+        if before is not None:
+            return bool({"change", "grade"} & before.roles.keys()) and "anatomy" not in before.roles
+        return preposition > 0 and self.lemmas[preposition - 1] in _MEASURES
+
+    def _right(self, m: Match) -> list[Match]:
+        found: list[Match] = []
+        at, n = m.end, len(self.lemmas)
+        while at < n:
+            other = self.at[at]
+            if other is not None:
+                if not _qualifies(other) or (
+                    "state" in other.roles
+                    and "anatomy" not in other.roles
+                    and not {"change", "grade"} & other.roles.keys()
+                ):
+                    if other.roles.get("trigger") in ("neg<", "unc<"):
+                        at = other.end
+                        continue
+                    break
+                found.append(other)
+                at = other.end
+                continue
+            word = self.lemmas[at]
+            if word == ",":
+                after = self.at[at + 1] if at + 1 < n else None
+                if after is None or "change" not in after.roles:
+                    break
+            elif word in ("and", "or", "with", ";", ":", ".", "(", "above", "below", "than", "but", "compared", "for"):
+                if not (word == "and" and at + 1 < n and self._continues(at + 1)):
+                    break
+            at += 1
+        return self._without_next_phrase(found, at)
+
+    def _continues(self, at: int) -> bool:
+        """Tell whether "and" joins a further place of the same finding: "in the left and right bases"."""
+        end = at
+        while end < len(self.lemmas) and self.at[end] is not None and _qualifies(self.at[end]):
+            end += 1
+        return end > at and (end == len(self.lemmas) or self.lemmas[end] in (",", ".", ";"))
+
+    def _without_next_phrase(self, found: list[Match], end: int) -> list[Match]:
+        """Leave out qualifiers that stand directly before the next finding: they are its own."""
+        following = self.at[end] if end < len(self.lemmas) else None
+        if following is None or not ({"finding", "state"} & following.roles.keys()):
+            return found
+        while found and self._adjacent(found[-1].end, end):
+            end = found.pop().start
+        return found
+
+    def _adjacent(self, start: int, end: int) -> bool:
+        return all(self.lemmas[at] in ("a", "an", "the", "mildly") for at in range(start, end))
+
+    # -------------------------------------------------------------- anatomy with a state
+
+    def _composed(self) -> Iterator[tuple[int, Statement]]:
+        for index, m in enumerate(self.matches):
+            state = m.roles.get("state")
+            if state is None or "finding" in m.roles:
+                continue
+            for anatomy in self._subjects(index, m):
+                if made := self._compose(anatomy, state, m):
+                    yield anatomy.start, made
+
+    def _subjects(self, index: int, m: Match) -> list[Match]:
+        """Return the anatomies that a state is said of: directly after it, after its "of", else before it."""
+        return self._after(m) or self._before(index, m)
+
+    def _after(self, m: Match) -> list[Match]:
+        found: list[Match] = []
+        at, n = m.end, len(self.lemmas)
+        while at < n:
+            other = self.at[at]
+            if other is not None:
+                if "anatomy" in other.roles and "finding" not in other.roles:
+                    found.append(other)
+                elif not _qualifies(other) or "state" in other.roles:
+                    return found if found and "finding" not in other.roles else []
+                at = other.end
+                continue
+            word = self.lemmas[at]
+            if word not in ("of", "the", "both", "a") and not (word in (",", "and") and found):
+                break
+            at += 1
+        if at < n and self.lemmas[at] in self.lexicon.verbs and len(found) > 1:
+            return found[:1]  # "normal heart size and the lungs are …": the second is the subject of the next clause
+        return found
+
+    def _before(self, index: int, m: Match) -> list[Match]:
+        found: list[Match] = []
+        for other in reversed(self.matches[:index]):
+            if "finding" in other.roles or self._breaks(other.end, m.start):
+                break
+            if "state" in other.roles and not {"grade", "side", "change", "anatomy"} & other.roles.keys():
+                break
+            if other.roles.get("trigger", "pseudo") not in ("pseudo", "neg>", "unc>"):
+                break
+            if "anatomy" in other.roles:
+                found.append(other)
+        main = [a for a in found if a.roles["anatomy"] not in ("study", "chest")]
+        return self._nearest(main or found)[::-1]
+
+    def _nearest(self, found: list[Match]) -> list[Match]:
+        return found
+
+    def _breaks(self, start: int, end: int) -> bool:
+        return any(self.lemmas[at] in (";", ":", ".", "but", "with", "while") for at in range(start, end))
+
+    def _compose(self, anatomy: Match, state: str, m: Match) -> Statement | None:
+        where, status = anatomy.roles["anatomy"], self.status[m.end - 1]
+        if status == SUPPOSED:
+            return None
+        around = [*self._left(anatomy), anatomy, *self._qualifiers_between(anatomy, m)]
+        if state == "normal":
+            region = self.lexicon.regions.get(where, "")
+            if not region or status != PRESENT:
+                return None
+            return self._normal(region, anatomy, m, around)
+        finding = self.lexicon.abnormal.get((where, state))
+        if finding is None:
+            return None
+        return self._statement(finding, status, self.lexicon.concepts[finding].labels, m, around, anatomy)
+
+    def _qualifiers_between(self, anatomy: Match, m: Match) -> list[Match]:
+        start, end = min(anatomy.start, m.start), max(anatomy.end, m.end)
+        inner = [q for q in self.matches if start <= q.start and q.end <= end and q not in (anatomy, m)]
+        extra = self._left(m) if m.start > anatomy.start else self._left(m)
+        return [q for q in dict.fromkeys([*inner, *extra]) if _qualifies(q) and "anatomy" not in q.roles]
+
+    # -------------------------------------------------------------- making statements
+
+    def _text(self, m: Match) -> str:
+        first, last = self.words.at[m.start], self.words.at[m.end - 1]
+        return " ".join(self.words.tokens[first : last + 1]).replace(" - ", "-").lower()
+
+    def _normal(self, region: str, anatomy: Match, m: Match, around: Sequence[Match]) -> Statement:
+        side = _side(around)
+        labels = self.lexicon.concepts[region].labels
+        subject = " ".join(filter(None, [side, self._text(anatomy)]))
+        return Statement(region, ABSENT, labels, side, phrase=f"Normal {subject}.", places=_places(around, region))
+
+    def _statement(
+        self,
+        finding: str,
+        status: str,
+        labels: tuple[str, ...],
+        head: Match,
+        around: Sequence[Match],
+        anatomy: Match | None = None,
+    ) -> Statement:
+        side, places = _side(around), _places(around, finding)
+        graded = next((q for q in around if "grade" in q.roles and "anatomy" not in q.roles and q is not head), None)
+        changed = next((q for q in around if "change" in q.roles and q is not head), None)
+        kinds = {q.roles["kind"]: q for q in around if "kind" in q.roles and q is not head and q is not changed}
+        if status == ABSENT:
+            kinds = {kind: q for kind, q in kinds.items() if kind not in ("focal", "acute")}
+            changed = None
+        grade = graded.roles["grade"] if graded else ""
+        change = changed.roles["change"] if changed else ""
+        noun = self._text(head) if anatomy is None else self.lexicon.concepts[finding].name
+        parts = [
+            {ABSENT: "no", UNCERTAIN: "possible"}.get(status, ""),
+            _CHANGES[change],
+            _GRADES[grade],
+            *(_KINDS.get(kind, kind) for kind in sorted(kinds)),
+            side,
+            noun,
+        ]
+        where = [self._text(q) for q in dict.fromkeys(around) if _place(q) in places]
+        phrase = (
+            " ".join(filter(None, parts)) + (" in the " + " and ".join(dict.fromkeys(where)) if where else "") + "."
+        )
+        phrase = phrase[0].upper() + phrase[1:]
+        return Statement(finding, status, labels, side, grade, change, frozenset(kinds), places, phrase)
+
+
+_CHANGES = {"": "", "same": "unchanged", "worse": "increased", "better": "decreased", "new": "new"}
+_GRADES = {"": "", "1": "small", "2": "moderate", "3": "large"}
+_KINDS = {"round": "rounded"}
+
+
+def _qualifies(m: Match) -> bool:
+    roles = m.roles
+    if "finding" in roles or roles.get("trigger", "pseudo") != "pseudo":
+        return False
+    return bool({"anatomy", "side", "grade", "change", "kind"} & roles.keys())
+
+
+def _side(around: Sequence[Match]) -> str:
+    sides = {q.roles["side"] for q in around if "side" in q.roles}
+    if {"left", "right"} <= sides or "bilateral" in sides:
+        return "bilateral"
+    return next(iter(sides), "")
+
+
+def _place(q: Match) -> str:
+    return q.roles.get("anatomy", "")
+
+
+def _places(around: Sequence[Match], finding: str) -> frozenset[str]:
+    named = {_place(q) for q in around} - {""} - _PLACELESS
+    return frozenset(named - {_OWN_PLACE.get(finding, "")})
+
+
+@lru_cache(maxsize=1 << 16)
+def read_sentence(sentence: str) -> Sentence:
+    """Return what a sentence says. Sentences of reports repeat, so they are kept."""
+    return _Reader(sentence).read()
+
+
+def read(text: str) -> list[Sentence]:
+    """Return what a text's sentences say."""
+    return [read_sentence(sentence) for sentence in sentences(text)]
+
+
+def labels(statements: Sequence[Statement]) -> dict[str, int | None]:
+    """Return CheXpert's 14 labels: 1 present, 0 absent, -1 uncertain, None not mentioned.
+
+    Of several mentions a positive one wins over an uncertain one, and that over a negative one. "No Finding" is 1 where
+    no finding is positive or uncertain, support devices aside, and findings outside the 14 included.
+    """
+    best: dict[str, str] = {}
+    for s in statements:
+        names = s.labels or _DENIED_BY.get(s.finding, ()) if s.status == ABSENT else s.labels
+        if s.status == ABSENT:
+            names = (*names, *_DENIED_BY.get(s.finding, ()))
+        for name in names:
+            if name not in best or _RANK[s.status] > _RANK[best[name]]:
+                best[name] = s.status
+    made: dict[str, int | None] = {name: _VALUE[best[name]] if name in best else None for name in LABELS}
+    normal = all(s.status == ABSENT or SUPPORT in s.labels for s in statements)
+    made["No Finding"] = 1 if normal else None
+    return made

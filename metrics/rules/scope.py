@@ -1,0 +1,169 @@
+"""What is denied, left open or only supposed in a sentence.
+
+The idea is NegEx's and ConText's (Chapman et al. 2001, https://doi.org/10.1006/jbin.2001.1029; Harkema et al. 2009,
+https://doi.org/10.1016/j.jbi.2009.05.002): phrases reach forward or backward over the words of their clause, longer
+phrases that only look like them ("no change in") come first, and some words end a reach. Added here: lists. A reach
+goes on over "," and "and" as long as what follows can be a further member of the list, and ends where it is a clause
+of its own ("no effusion and the heart is enlarged").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from metrics.rules.tables import Lexicon, Match, load
+
+PRESENT, ABSENT, UNCERTAIN, SUPPOSED = "present", "absent", "uncertain", "supposed"
+_STATUS = {"neg": ABSENT, "unc": UNCERTAIN, "hyp": SUPPOSED}
+_HARD = frozenset(";:?.")
+_JOINS = frozenset({",", "and", "or", "nor", "/", "&", "with", "("})
+_OPENERS = frozenset("there the this it these a an however now".split())
+_AFTERWARDS = frozenset(
+    "be been now subsequently completely entirely essentially since also is are has have had was were which that in".split()
+)
+
+
+class Scopes:
+    """The statuses of one sentence's words."""
+
+    def __init__(self, lemmas: Sequence[str], matches: Sequence[Match]) -> None:
+        self.lemmas, self.n = lemmas, len(lemmas)
+        self.lexicon: Lexicon = load()
+        self.starts = {m.start: m for m in matches}
+        self.status = [PRESENT] * self.n
+        self.triggers = [m for m in matches if "trigger" in m.roles]
+        for m in self.triggers:
+            self._forward(m)
+        for m in self.triggers:
+            self._backward(m)
+
+    def _kind(self, at: int) -> str:
+        found = self.starts.get(at)
+        return found.roles.get("trigger", "") if found else ""
+
+    def _hard(self, at: int) -> bool:
+        if self.lemmas[at] not in _HARD:
+            return False
+        around = self.lemmas[at - 1 : at] + self.lemmas[at + 1 : at + 2]
+        return not (self.lemmas[at] == "." and len(around) == 2 and all(w[0].isdigit() for w in around))
+
+    # -------------------------------------------------------------- forward
+
+    def _forward(self, trigger: Match) -> None:
+        kind = trigger.roles["trigger"]
+        if not kind.endswith(">") or self._also_backward(trigger):
+            return
+        end = self._reach(trigger.end, kind)
+        for at in range(trigger.start, end):
+            if not (kind == "unc>" and self.status[at] == ABSENT):
+                self.status[at] = _STATUS[kind[:3]]
+
+    def _also_backward(self, trigger: Match) -> bool:
+        """Tell whether a phrase of both tables ("suspected") stands at the end of its clause, and so looks back."""
+        if "post" not in trigger.roles:
+            return False
+        end = trigger.end
+        return end >= self.n or self.lemmas[end] in (",", "and", "but") or self._hard(end)
+
+    def _reach(self, start: int, kind: str) -> int:
+        verb = False
+        for at in range(start, self.n):
+            word, other = self.lemmas[at], self._kind(at)
+            if self._hard(at) or other == "stop":
+                return at
+            if at > start and other in ("neg>", "hyp>") and not (kind == "neg>" and other == "hyp>"):
+                return at
+            if other == "unc>" and kind == "neg>" and at > start and self.lemmas[at - 1] in (",", "and"):
+                return at
+            if word in (",", "and", "with", "&", "(") and self._new_clause(at, kind, verb):
+                return at
+            verb = verb or word in self.lexicon.verbs
+        return self.n
+
+    def _segment(self, start: int) -> int:
+        """Return where the words that belong together from `start` on end."""
+        at = start
+        while at < self.n and self.lemmas[at] not in _JOINS and not self._hard(at) and self._kind(at) != "stop":
+            at += 1
+        return at
+
+    def _new_clause(self, join: int, kind: str, verb: bool) -> bool:
+        word, start = self.lemmas[join], join + 1
+        if start < self.n and self.lemmas[start] in ("or", "nor"):
+            return False
+        if start < self.n and self.lemmas[start] == "and":
+            word, start = "and", start + 1
+        end = self._segment(start)
+        if start >= end:
+            return start >= self.n
+        if verb and word != "with":
+            return True
+        first = self.starts.get(start)
+        roles = first.roles if first else {}
+        if word == "with":
+            return bool({"grade", "side", "change"} & roles.keys()) or self.lemmas[start] in _OPENERS
+        if own := self._verb(start, end):
+            return not self._closes(own, end)
+        if self.lemmas[start] in _OPENERS or "change" in roles or self._kind(start).startswith("unc"):
+            return True
+        more = self._or_ahead(end)
+        if ("grade" in roles or "side" in roles) and not more:
+            return True
+        if any(m.roles.get("state") == "normal" for at, m in self.starts.items() if start <= at < end):
+            return True
+        return kind != "neg>" and word == "," and not more
+
+    def _verb(self, start: int, end: int) -> int | None:
+        return next((at for at in range(start, end) if self.lemmas[at] in self.lexicon.verbs), None)
+
+    def _closes(self, verb: int, end: int) -> bool:
+        """Tell whether a verb only closes a list: "effusion is seen"."""
+        rest = [w for w in self.lemmas[verb:end] if w not in self.lexicon.closers]
+        return all(
+            w in ("there", "been", "be", "also", "clearly", "definitely", "on", "this", "exam") for w in rest
+        ) and (end - verb > 1)
+
+    def _or_ahead(self, start: int) -> bool:
+        for at in range(start, self.n):
+            if self._hard(at) or self._kind(at) == "stop" or self.lemmas[at] in self.lexicon.verbs:
+                return False
+            if self.lemmas[at] in ("or", "nor"):
+                return True
+        return False
+
+    # -------------------------------------------------------------- backward
+
+    def _backward(self, trigger: Match) -> None:
+        kind = trigger.roles["trigger"]
+        if not kind.endswith("<"):
+            if not self._also_backward(trigger):
+                return
+            kind = trigger.roles["post"]
+        for at in range(self._back(trigger.start), trigger.end):
+            if self.status[at] != SUPPOSED:
+                self.status[at] = _STATUS[kind[:3]]
+
+    def _back(self, end: int) -> int:
+        at = end - 1
+        while at >= 0 and self.lemmas[at] in _AFTERWARDS:
+            at -= 1
+        while at >= 0:
+            word = self.lemmas[at]
+            covering = self._covering(at)
+            if self._hard(at) or (covering and covering.roles.get("trigger", "pseudo") != "pseudo"):
+                return at + 1
+            if word in (",", "and", "with") and (word == "with" or self._clause_before(at)):
+                return at + 1
+            at -= 1
+        return 0
+
+    def _covering(self, at: int) -> Match | None:
+        return next((m for m in self.triggers if m.start <= at < m.end), None)
+
+    def _clause_before(self, join: int) -> bool:
+        at = join - 1
+        while at >= 0 and not self._hard(at):
+            if self.lemmas[at] in self.lexicon.verbs:
+                return True
+            at -= 1
+        return False

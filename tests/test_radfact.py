@@ -31,6 +31,7 @@ from metrics.radfact import RadFact, RadFactOptions, prompting, schemas
 from metrics.radfact.entailment import Query, read_verdict
 from metrics.radfact.phrases import Phrase, read_phrases
 from metrics.radfact.prompting import Malformed
+from metrics.radfact.qualify import qualify, split_cases, spread, verdict_cases, wilson
 from metrics.radfact.texts import fold, locate, matching
 
 # ------------------------------------------------------------------ a scripted model
@@ -684,3 +685,144 @@ def test_explain_says_what_failed_and_what_is_empty() -> None:
     assert isinstance(table, SmallTable)
     assert [row[2] for row in table.rows] == ["failed", "undefined"]
     assert "nothing came" in table.rows[0][3]
+
+
+# ------------------------------------------------------------------ qualifying a judge
+
+
+def perfect(user: str, asked: int) -> str:
+    """Knows the bundled cases."""
+    if user.startswith("{"):
+        query = json.loads(user)
+        wanted = Query.of(query["hypothesis"], query["reference"])
+        (case,) = (case for case in verdict_cases() if case.query == wanted)
+        return json.dumps(
+            {
+                "phrase": query["hypothesis"],
+                "evidence": sorted(case.evidence or ()),
+                "status": schemas.NOT_ENTAILED if case.evidence is None else schemas.ENTAILED,
+            }
+        )
+    (report,) = (case for case in split_cases() if case.report == user)
+    return json.dumps({"sentence_list": [{"orig": user, "new": [e.phrase for e in report.expected]}]})
+
+
+def check(script: Script, **options: Any) -> Any:
+    return qualify(RadFactOptions(judge="judge"), FakeContext({"judge": ScriptedLLM(script)}), **options)  # type: ignore[arg-type]
+
+
+def test_a_perfect_judge_passes() -> None:
+    result = check(perfect, repeat=2)
+    assert result.faults() == []
+    for tally in result.tallies:
+        assert all(tally.right)
+        assert (tally.missing, tally.wrong) == ((), ())
+        assert tally.same == tally.again == 2 * tally.n
+    counted = result.counted["judge"]
+    assert counted.calls == 3 * sum(tally.n for tally in result.tallies)
+
+
+def changed(change: Callable[[dict[str, Any]], dict[str, Any]]) -> Script:
+    """A perfect judge whose verdicts are changed."""
+    return lambda user, asked: (
+        json.dumps(change(json.loads(perfect(user, asked)))) if user[0] == "{" else perfect(user, asked)
+    )
+
+
+def cite_all(user: str, asked: int) -> str:
+    if user[0] != "{":
+        return perfect(user, asked)
+    query = json.loads(user)
+    return json.dumps({"phrase": query["hypothesis"], "evidence": query["reference"], "status": "entailment"})
+
+
+@pytest.mark.parametrize(
+    ("script", "faults"),
+    [
+        (cite_all, ["24 of 49 right", "not entailed: 0 of 25 right"]),
+        (changed(lambda v: {**v, "evidence": [], "status": "not_entailment"}), ["25 of 49 right", "entailed: 0 of 24"]),
+        (literal, ["statements: ", "28 of 49 right"]),
+        (lambda user, asked: NoAnswer("refused", "no"), ["49 of 49 without an answer", "12 of 12 without an answer"]),
+        (lambda user, asked: "{}", ["0 of 49 right", "49 of 49 without an answer"]),
+    ],
+)
+def test_bad_judges_fail(script: Script, faults: list[str]) -> None:
+    found = "\n".join(check(script, repeat=0).faults())
+    for fault in faults:
+        assert fault in found
+
+
+def test_evidence_is_part_of_a_right_verdict() -> None:
+    """Entailed for a wrong reason is wrong."""
+    right = {case.query.phrase: case for case in verdict_cases()}
+
+    def other(user: str, asked: int) -> str:
+        said = json.loads(perfect(user, asked))
+        if user[0] != "{" or said["status"] != "entailment":
+            return json.dumps(said)
+        others = [p for p in right[said["phrase"]].query.premises if p not in said["evidence"]]
+        return json.dumps({**said, "evidence": others or said["evidence"]})
+
+    tally = check(other, repeat=0).tallies[1]
+    assert sum(tally.right) < 30
+
+
+def test_a_wavering_judge_fails() -> None:
+    def script(user: str, asked: int) -> str:
+        return cite_all(user, asked) if asked and user[0] == "{" else perfect(user, asked)
+
+    result = check(script, repeat=1)
+    assert all(all(tally.right) for tally in result.tallies)
+    assert result.faults() == ["entailment: 24 of 49 the same when asked again, below 95%"]
+
+
+def test_asking_again_goes_past_the_cache() -> None:
+    llm = ScriptedLLM(perfect)
+    qualify(RadFactOptions(judge="judge"), FakeContext({"judge": llm}), repeat=2, limit=3)  # type: ignore[arg-type]
+    assert Counter(question.repeat for question in llm.questions) == {0: 6, 1: 6, 2: 6}
+
+
+def test_the_bundled_cases_are_sound() -> None:
+    verdicts, splits = verdict_cases(), split_cases()
+    assert len(verdicts) >= 40
+    assert len(splits) >= 10
+    assert len({case.query for case in verdicts}) == len(verdicts)
+    entailed = [case for case in verdicts if case.evidence is not None]
+    assert 0.4 < len(entailed) / len(verdicts) < 0.6
+    assert all(case.evidence and case.evidence <= {*case.query.premises} for case in entailed)
+    shown = {
+        json.loads(query)["hypothesis"] + str(json.loads(query)["reference"])
+        for query, _ in prompting.own().entailment.turns
+    }
+    assert not shown & {case.query.phrase + str(list(case.query.premises)) for case in verdicts}
+    assert not {report for report, _ in prompting.own().phrases.turns} & {case.report for case in splits}
+
+
+def statements(*texts: str) -> tuple[Phrase, ...]:
+    return tuple(Phrase(text, text) for text in texts)
+
+
+def test_what_counts_as_a_right_split() -> None:
+    (case,) = (case for case in split_cases() if case.kind == "speculation")
+    assert case.right(statements("There is OPACITY at the left lung base.", "The right lung is clear"))
+    assert case.right(statements("Opacity at the left base is present.", "The right lung is clear.", "One more."))
+    assert not case.right(statements("Opacity at the left base and clear right lung."))
+    assert not case.right(statements("Left base opacity.", "Right lung clear.", "Possible aspiration."))
+    assert not case.right(statements("Left base opacity.", "Right lung clear.", "One.", "Two."))
+    assert not case.right(statements("Right lung clear."))
+
+
+@pytest.mark.parametrize(("right", "n"), [(0, 10), (10, 10), (42, 49), (1, 3)])
+def test_wilsons_interval_is_scipys(right: int, n: int) -> None:
+    from scipy.stats import binomtest
+
+    expected = binomtest(right, n).proportion_ci(0.95, "wilson")
+    assert wilson(right, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert wilson(0, 0) == (0.0, 1.0)
+
+
+def test_a_limit_takes_cases_of_both_answers() -> None:
+    few = spread(verdict_cases(), 8)
+    assert len(few) == 8
+    assert {case.side for case in few} == {"entailed", "not entailed"}
+    assert spread([1, 2, 3], 5) == [1, 2, 3]  # type: ignore[type-var]

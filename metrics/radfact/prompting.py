@@ -64,7 +64,7 @@ class Task:
         text = fenced.group(1) if fenced else answer.text
         try:
             return json.loads(text) if self.style == "json" else yaml.safe_load(text)
-        except (ValueError, yaml.YAMLError) as err:
+        except (ValueError, RecursionError, yaml.YAMLError) as err:
             raise Malformed(f"the answer is not valid {self.style.upper()}: {' '.join(str(err).split())}") from None
 
     def digest(self) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError
@@ -44,6 +44,10 @@ class RunOptions(Options):
     """What is resampled: patients (images of one patient are not independent) or single cases."""
     device: str = "auto"
     """A torch device, or auto: CUDA where there is one, else the CPU."""
+    attest_zero_retention: tuple[Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.:-]*[a-z0-9])?$")], ...] = ()
+    """Hosts (api.anthropic.com …) for which you attest that your agreement with them grants what PhysioNet's notice
+    "Use of MIMIC Data with LLMs and Online Services" of 2025-09-24 asks for: zero retention, no use for training and no
+    human review. Credentialed text is sent to these and to no other host."""
 
 
 @dataclass(frozen=True, slots=True)

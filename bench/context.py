@@ -16,6 +16,9 @@ from bench.contracts import LLM, Annotator, Case, Embeddings, Encoder, Problem, 
 from bench.embeddings import EmbeddingStore
 from bench.errors import BenchError
 from bench.kept import Kept
+from bench.llm.backend import Backend
+from bench.llm.client import Client
+from bench.llm.gate import Gate, place_of_plugin
 
 
 class RunContext:
@@ -34,6 +37,7 @@ class RunContext:
         seed: int = 0,
         parts: Mapping[str, Mapping[str, Mapping[str, Any]]] | None = None,
         console: Console | None = None,
+        attested: Sequence[str] = (),
     ) -> None:
         self._workdir, self._cache_root = workdir, cache_root
         self._device, self._seed = device, seed
@@ -42,7 +46,17 @@ class RunContext:
         self._built: dict[tuple[str, str], Any] = {}
         self.problems: dict[tuple[str, str], Problem] = {}
         self.stand_ins: dict[str, None] = {}
-        self.credentialed = False
+        self._clients: dict[str, LLM] = {}
+        self._gate = Gate(attested)
+
+    @property
+    def credentialed(self) -> bool:
+        """Whether this run has opened a credentialed dataset; one answer for all contexts of `for_run`."""
+        return self._gate.credentialed
+
+    @credentialed.setter
+    def credentialed(self, value: bool) -> None:
+        self._gate.credentialed = value
 
     @property
     def workdir(self) -> Path:
@@ -70,8 +84,7 @@ class RunContext:
             parts=self._parts,
             console=self.console,
         )
-        other._built = self._built
-        other.credentialed = self.credentialed
+        other._built, other._clients, other._gate = self._built, self._clients, self._gate
         other.stand_ins = dict(self.stand_ins)
         other.problems = dict(self.problems)
         return other
@@ -104,13 +117,22 @@ class RunContext:
         return part
 
     def llm(self, spec: str) -> LLM:
-        """Return the chat backend "backend/model"; refused on credentialed data, whose text must not leave."""
-        if self.credentialed:
-            raise BenchError(
-                f"{spec!r}: the dataset is credentialed, and this version cannot tell whether a chat backend keeps its "
-                "text on this machine: use parts without a language model"
-            )
-        return cast(LLM, self._part("llm", spec))
+        """Return the chat model "backend/model", or of a label; refused where credentialed text would leave.
+
+        A backend comes behind cache, checks and accounting (`bench.llm.client.Client`), which passes the gate again
+        before every question; a plugin that is a whole `LLM` itself is returned as it is.
+        """
+        part = self._part("llm", spec)
+        self._gate.check(spec, place_of_plugin(part))
+        if spec not in self._clients:
+            kept = Kept(self.cache("answers", "v1") / "answers.sqlite")
+            backend = isinstance(part, Backend)
+            self._clients[spec] = Client(spec, part, self._gate, kept, self.progress) if backend else part
+        return self._clients[spec]
+
+    def llms_used(self) -> list[dict[str, Any]]:
+        """Return, for each chat model handed out so far, where it ran, what it was and what it took."""
+        return [client.record() for client in self._clients.values() if isinstance(client, Client)]
 
     def annotator(self, spec: str) -> Annotator:
         """Return an annotator by label or registry name, behind the cache of annotations."""

@@ -1,0 +1,116 @@
+"""What a backend of `bench.llms` gives: where its model runs, what it is, and one reply to one question."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Protocol, runtime_checkable
+
+from pydantic import Field
+
+from bench.contracts import Question
+from bench.llm.gate import Place
+from bench.options import Options
+
+
+class LLMOptions(Options):
+    """Options that every backend has."""
+
+    model: str = Field(min_length=1, pattern=r"^\S(.*\S)?$")
+    """Model, as the backend names it; filled by the part of the spec after the slash."""
+    concurrency: int = Field(8, ge=1, le=1024)
+    """Questions in flight at one time."""
+    attempts: int = Field(3, ge=1, le=20)
+    """Times a question is asked until its answer can be used."""
+    retries: int = Field(4, ge=0, le=20)
+    """Times a request that failed on the way (no connection, 408, 409, 429, 5xx) is sent again, with back-off."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds until one request counts as failed."""
+    price_input: float | None = Field(None, ge=0)
+    """USD for a million input tokens; the cost is told where both prices are given."""
+    price_output: float | None = Field(None, ge=0)
+    """USD for a million output tokens."""
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What a backend knows of its model."""
+
+    backend: str
+    model: str
+    digest: str = ""
+    """Of the weights where it is known ("sha256:…"), else of what the server tells of the model ("told:…"), else ""."""
+    quantisation: str = ""
+    parameters: str = ""
+    """Number of parameters, as the backend tells it: "70.6B"."""
+    context_length: int | None = None
+    """Tokens."""
+    settings: str = ""
+    """Options of the backend that move answers, where they are not the default."""
+    remote_host: str = ""
+    """Where a local server only passes the text on: the URL it tells."""
+    reached: bool = True
+    """Whether the server was asked, so that it is known to be there."""
+
+    def fingerprint(self, host: str) -> str:
+        """Return the identity as one line; the host is part of it where no digest tells the weights."""
+        where = "" if self.digest.startswith("sha256:") else host
+        parts = (self.backend, self.model, self.digest[:23], self.quantisation, self.parameters, self.settings, where)
+        return "|".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """What a model said to one question."""
+
+    text: str
+    input_tokens: int = 0
+    output_tokens: int = 0
+    finish: Literal["stop", "length", "refused"] = "stop"
+
+
+class Lost(Exception):
+    """The server cannot be reached, or refuses further work for now; the SDK's retries are used up."""
+
+
+class TooLong(Exception):
+    """The question does not fit the model's context."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """One model of one kind of server.
+
+    Building one is light. The coroutines all run in the one loop of `bench.llm.loop`. Beside the exceptions named
+    below they may raise BenchError (Unavailable: no such model, no key). May also have ``prepare(questions)``, called
+    before a batch of questions, and ``retries: int``, the number of requests sent again so far.
+    """
+
+    Options: ClassVar[type]
+    options: LLMOptions
+
+    def place(self) -> Place:
+        """Return where the text goes, as far as options and environment tell."""
+        ...
+
+    async def identify(self) -> Identity:
+        """Return what the model is. Sends no text of a question. Raises Lost."""
+        ...
+
+    async def reply(self, question: Question) -> Reply:
+        """Return the model's reply. Raises Lost or TooLong."""
+        ...
+
+    def remedy(self) -> str:
+        """Return what to do where the server cannot be reached."""
+        ...
+
+
+def size(question: Question) -> int:
+    """Return the UTF-8 bytes of a question's messages: no fewer than its tokens, the template's own apart."""
+    return sum(len(message.content.encode(errors="replace")) for message in question.messages)
+
+
+def longest(questions: Sequence[Question]) -> Question | None:
+    """Return the question that takes most room, prompt and answer together."""
+    return max(questions, key=lambda q: size(q) + q.sampling.max_tokens, default=None)

@@ -1,0 +1,286 @@
+"""Models of an Ollama server, through the package ollama.
+
+Ollama reads at most `num_ctx` tokens of a prompt and drops the rest without a word, so every request says a `num_ctx`
+that holds prompt and answer, asks newer servers to refuse rather than cut (``truncate: false``), and compares
+``prompt_eval_count`` with the prompt.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import Field
+
+from bench.contracts import Context, Question
+from bench.errors import BenchError, Unavailable, missing_package
+from bench.llm import http
+from bench.llm.backend import Identity, LLMOptions, Lost, Reply, TooLong, longest, size
+from bench.llm.gate import Place, place_of
+
+STEP = 2048
+"""num_ctx grows by this many tokens, since the server loads the model again at each change."""
+DENSEST = 2
+"""Bytes of a token that the first num_ctx reckons with; clinical English has 3 to 5."""
+SPARSEST = 8
+"""Bytes of a token that a whole prompt hardly ever exceeds."""
+OVERHEAD = 32
+"""Tokens that a chat template adds, at most, to each turn and to the whole."""
+CUT_SLACK = 64
+REFUSES_SINCE = (0, 13)
+"""Version from which ``truncate: false`` makes /api/chat refuse a prompt that is too long."""
+FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
+
+
+class OllamaOptions(LLMOptions):
+    """Options of `ollama`."""
+
+    host: str | None = None
+    """Server; None: the environment variable OLLAMA_HOST, else 127.0.0.1:11434."""
+    num_ctx: int | None = Field(None, ge=256)
+    """Context in tokens; None: as much as the longest prompt needs, up to what the model has."""
+    keep_alive: str = "30m"
+    """How long the server keeps the model loaded after a request."""
+    think: bool | Literal["low", "medium", "high"] | None = None
+    """Whether a reasoning model thinks before it answers; None: the model's default."""
+
+
+class Ollama:
+    """Chat model of an Ollama server: ollama/llama3:70b-instruct."""
+
+    Options = OllamaOptions
+    argument = "model"
+
+    def __init__(self, options: OllamaOptions, context: Context) -> None:  # noqa: ARG002 (every plugin is built so)
+        self.options = options
+        self.retries = 0
+        self._opened: Any = None
+        self._limit = options.num_ctx
+        self._num_ctx = options.num_ctx or STEP
+        self._refuses = False
+
+    def place(self) -> Place:
+        """Return the server's place; a cloud tag counts as away."""
+        return self._place
+
+    @cached_property
+    def _place(self) -> Place:
+        variable = os.environ.get("OLLAMA_HOST", "").strip()
+        option = "host" if self.options.host else "OLLAMA_HOST"
+        return place_of(_url(self.options.host or variable), self.options.model, option)
+
+    def remedy(self) -> str:
+        """Return how to start the server."""
+        return "start it with `ollama serve`, or set the option host (or OLLAMA_HOST) to where it runs"
+
+    async def identify(self) -> Identity:
+        """Ask the server for the model's digest, quantisation and context; raises Unavailable if it is not pulled."""
+        shown = await self._request("POST", "/api/show", {"model": self.options.model})
+        tags = await self._request("GET", "/api/tags")
+        names = {self.options.model, f"{self.options.model}:latest"}
+        entry: dict[str, Any] = next(
+            (one for one in tags.get("models") or [] if {one.get("name"), one.get("model")} & names), {}
+        )
+        details = shown.get("details") or {}
+        context = _context_length(shown.get("model_info") or {})
+        if context is not None:
+            self._limit = min(self.options.num_ctx or context, context)
+            self._num_ctx = min(self._num_ctx, self._limit)
+        version = await self._request("GET", "/api/version")
+        self._refuses = _numbers(str(version.get("version") or "")) >= REFUSES_SINCE
+        digest = str(entry.get("digest") or "").removeprefix("sha256:")
+        remote = str(shown.get("remote_host") or entry.get("remote_host") or "")
+        if not remote and (shown.get("remote_model") or entry.get("remote_model")):
+            remote = "ollama.com"
+        return Identity(
+            backend="ollama",
+            model=self.options.model,
+            digest=f"sha256:{digest}" if digest else "",
+            quantisation=str(details.get("quantization_level") or ""),
+            parameters=str(details.get("parameter_size") or ""),
+            context_length=context,
+            settings="" if self.options.think is None else f"think:{self.options.think}".lower(),
+            remote_host=remote,
+        )
+
+    def prepare(self, questions: Sequence[Question]) -> None:
+        """Choose num_ctx for the longest question, so that the server loads the model once."""
+        question = longest(questions)
+        if question is not None:
+            self._room_for(question)
+
+    async def reply(self, question: Question) -> Reply:
+        """Return the reply to a prompt that the server read as a whole; raises TooLong where it cannot."""
+        self._room_for(question)
+        while self._limit is None or size(question) / SPARSEST < self._limit:
+            num_ctx = self._num_ctx
+            said = await self._chat(question, num_ctx)
+            if said is not None and self._whole(question, said, num_ctx):
+                return _reply(said)
+            most = self._most(question)
+            if num_ctx >= most:
+                break
+            self._num_ctx = max(self._num_ctx, min(2 * num_ctx, most))
+        raise TooLong(f"prompt and answer do not fit the context: {self._limit or self._num_ctx} tokens at most")
+
+    # -------------------------------------------------------------- the context window
+
+    def _room_for(self, question: Question) -> None:
+        """Let num_ctx hold a question by a generous estimate, as far as the model's context goes."""
+        tokens = _rounded(size(question) // DENSEST + _overhead(question) + question.sampling.max_tokens)
+        self._num_ctx = max(self._num_ctx, tokens if self._limit is None else min(tokens, self._limit))
+
+    def _most(self, question: Question) -> int:
+        """Return the largest num_ctx worth a try: the model's, or where every byte could be a token."""
+        certain = _rounded(size(question) + _overhead(question) + question.sampling.max_tokens)
+        return certain if self._limit is None else min(certain, self._limit)
+
+    def _whole(self, question: Question, said: Mapping[str, Any], num_ctx: int) -> bool:
+        """Whether the server surely read the whole prompt.
+
+        A prompt longer than num_ctx is cut: by whole turns to something below num_ctx, or to about half of it. A small
+        count may also mean that the server left tokens of its prompt cache out (before 0.3, and early 0.30), which
+        cannot be told from a cut, unless the server is one that refuses to cut.
+        """
+        read, written = int(said.get("prompt_eval_count") or 0), int(said.get("eval_count") or 0)
+        if num_ctx >= size(question) + _overhead(question) + written:
+            return True  # a token has at least one byte
+        if read + max(written, 1) > num_ctx:
+            return False
+        if self._refuses:
+            return True
+        half = num_ctx // 2 <= read <= num_ctx // 2 + CUT_SLACK
+        return not half and read >= size(question) / SPARSEST and read + question.sampling.max_tokens <= num_ctx
+
+    async def _chat(self, question: Question, num_ctx: int) -> Mapping[str, Any] | None:
+        """Return what the server answers, None where it says that the prompt is longer than num_ctx."""
+        sampling = question.sampling
+        options = {
+            "num_ctx": num_ctx,
+            "num_predict": sampling.max_tokens,
+            "temperature": sampling.temperature,
+            "top_p": sampling.top_p,
+            "seed": sampling.seed,
+        }
+        body = {
+            "model": self.options.model,
+            "messages": [{"role": message.role, "content": message.content} for message in question.messages],
+            "stream": False,
+            "format": question.schema,
+            "think": self.options.think,
+            "keep_alive": self.options.keep_alive,
+            "options": {name: value for name, value in options.items() if value is not None},
+            "truncate": False,
+            "shift": False,
+        }
+        try:
+            return await self._request(
+                "POST", "/api/chat", {name: value for name, value in body.items() if value is not None}
+            )
+        except TooLong:
+            return None
+
+    # -------------------------------------------------------------- the wire
+
+    async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        """Send a request, again after a while where it failed on the way: the package has no back-off of its own."""
+        for attempt in range(self.options.retries + 1):
+            try:
+                return await self._once(method, path, body)
+            except Lost:
+                if attempt == self.options.retries:
+                    raise
+            self.retries += 1
+            await asyncio.sleep(min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.75, 1))
+        raise AssertionError("unreachable")
+
+    async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        import httpx
+        import ollama
+
+        place = self.place()
+        try:
+            # The package's own types leave out remote_host and truncate, which this client needs.
+            response = await self._client()._request_raw(method, path, json=body)
+            answer = response.json()
+        except ollama.ResponseError as err:
+            raise self._refused(err.status_code, str(err.error), place) from None
+        except httpx.TimeoutException:
+            raise Lost(f"{place.url} did not answer in time (timeout_s)") from None
+        except (ConnectionError, httpx.HTTPError):
+            raise Lost(f"{place.url} cannot be reached") from None
+        except ValueError:
+            raise BenchError(f"{place.url} does not speak Ollama's protocol: {path} gave no JSON") from None
+        if not isinstance(answer, dict):
+            raise BenchError(f"{place.url} does not speak Ollama's protocol: {path} gave no object")
+        return answer
+
+    def _refused(self, status: int, message: str, place: Place) -> Exception:
+        if status == 404:
+            model = self.options.model
+            return Unavailable(f"Ollama at {place.url} has no model {model!r}", f"pull it: `ollama pull {model}`")
+        if status == 500 and any(word in message.lower() for word in ("context length", "too long")):
+            return TooLong(http.said(message))
+        return http.status_error(status, message, place, "set OLLAMA_API_KEY")
+
+    def _client(self) -> Any:
+        if self._opened is None:
+            try:
+                import httpx
+                import ollama
+            except ImportError:
+                raise missing_package("llm 'ollama'", "ollama", "llm") from None
+            place = self.place()
+            options = http.connection_options(httpx, place, self.options.timeout_s)
+            self._opened = ollama.AsyncClient(host=place.url, **options)
+        return self._opened
+
+
+def _url(host: str) -> str:
+    """Return a host as Ollama's tools take it ("", ":1234", "box", "https://box") as a URL with its port."""
+    if "://" not in host:
+        host = f"http://{'127.0.0.1' if not host or host.startswith(':') else ''}{host}"
+        default = 11434
+    else:
+        default = 443 if host.startswith("https://") else 80
+    parts = urlsplit(host)
+    try:
+        known = parts.port is not None or not parts.hostname
+    except ValueError:
+        return host
+    if known or any(mark in host for mark in "@?#\\"):
+        return host  # nothing to add, or refused where it is read
+    return f"{parts.scheme}://{parts.netloc.rstrip(':')}:{default}{parts.path}"
+
+
+def _context_length(info: Mapping[str, Any]) -> int | None:
+    """Return the model's context: the key is named after its architecture ("llama.context_length")."""
+    architecture = info.get("general.architecture")
+    told = info.get(f"{architecture}.context_length")
+    return int(told) if told else None
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    """Return the leading numbers of a version: "0.13.1-rc2" is (0, 13, 1)."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(int(part) for part in found.group().split(".")) if found else ()
+
+
+def _overhead(question: Question) -> int:
+    return OVERHEAD * (len(question.messages) + 1)
+
+
+def _rounded(tokens: int) -> int:
+    return -(-tokens // STEP) * STEP
+
+
+def _reply(said: Mapping[str, Any]) -> Reply:
+    text = str((said.get("message") or {}).get("content") or "")
+    finish: Literal["stop", "length"] = "length" if said.get("done_reason") == "length" else "stop"
+    return Reply(text, int(said.get("prompt_eval_count") or 0), int(said.get("eval_count") or 0), finish)

@@ -378,7 +378,7 @@ def _refuse_nested(labels: Sequence[str]) -> None:
     for label in labels:
         for other in labels:
             if label.startswith(f"{other}/"):
-                raise BenchError(f"systems: the run {label!r} would lie in the folder of {other!r}: choose another label")
+                raise BenchError(f"systems: the run {label!r} would lie in the folder of {other!r}: rename one")
 
 
 def _run_options(raw: Mapping[str, Any]) -> RunOptions:

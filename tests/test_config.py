@@ -140,6 +140,6 @@ def test_one_assignment_reaches_all_users_of_an_encoder() -> None:
 
 def test_a_label_within_another_labels_folder_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "c.yaml"
-    file.write_text("dataset: {use: demo}\nsystems: {a: {use: constant}, a/b: {use: constant}}\nmetrics: {bleu-4: {}}\n")
+    file.write_text("dataset: {use: demo}\nsystems: {a: {use: constant}, a/b: {use: constant}}\n")
     with pytest.raises(BenchError, match="run 'a/b' would lie in the folder of 'a'"):
         config.load(file)

@@ -100,6 +100,7 @@ def make_context(config: Config, workdir: Path, console: Any = None) -> RunConte
         seed=config.run.seed,
         parts=config.parts,
         console=console,
+        attested=config.run.attest_zero_retention,
     )
 
 

@@ -38,6 +38,7 @@ def score(
             seed=config.run.seed,
             parts=config.parts,
             console=console,
+            attested=config.run.attest_zero_retention,
         )
         open_run(folder, identity, context.device, read_as=table.format, notes=list(table.notes))
         _write_pairs(table, folder)

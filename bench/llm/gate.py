@@ -144,7 +144,7 @@ class Gate:
         raise BenchError(
             f"llm {spec!r}: the dataset is credentialed, and its text would leave this machine: {place.away}. "
             "PhysioNet (notice of 2025-09-24) asks for zero retention, no training and no human review wherever such "
-            "text is sent. Use a local model; or, where your agreement with that service grants all three, attest it by "
+            "text is sent. Use a local model; or, where your agreement with that service grants all three, attest it: "
             f"run.attest_zero_retention: [{', '.join(place.hosts)}]"
         )
 

@@ -8,10 +8,10 @@ to it, and with it everything less general.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
-from metrics.rules.lexicon import LABELS, SUPPORT
+from metrics.rules.lexicon import LABELS, SUPPORT, TRIVIAL
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
 from metrics.rules.tables import Match, load, match
 from metrics.rules.words import Words, sentences, words
@@ -36,6 +36,7 @@ _LINKS = frozenset(
 _BEFORE = frozenset(
     "the a an some there this of in amount degree area focus region evidence component and likely may".split()
 )
+_COPULAS = frozenset({"is", "are", "was", "were", "be", "appear", "appears", "remain", "remains"})
 _MEASURES = frozenset("amount area focus focu degree region evidence component appearance presence foci".split())
 _DENIED_BY = {
     "lung_abnormality": ("Lung Opacity", "Consolidation"),
@@ -105,8 +106,20 @@ class _Reader:
             if "finding" in m.roles and (status := self.status[m.end - 1]) != SUPPOSED:
                 finding = m.roles["finding"]
                 labels = self.lexicon.concepts[finding].labels
+                if self._said_normal(m):
+                    status = ABSENT
                 labels += (m.roles["also"],) if "also" in m.roles else ()
                 yield m.start, self._statement(finding, status, labels, m, self._around(m))
+
+    def _said_normal(self, m: Match) -> bool:
+        """Tell whether a finding is the subject of "normal": "vascular engorgement is within normal limits"."""
+        at = m.end
+        while at < len(self.lemmas) and self.lemmas[at] in _COPULAS:
+            at += 1
+        state = self.at[at] if m.end < at < len(self.lemmas) else None
+        if state is None or state.roles.get("state") != "normal" or self.status[at] != PRESENT:
+            return False
+        return SUPPORT not in self.lexicon.concepts[m.roles["finding"]].labels
 
     def _around(self, m: Match) -> list[Match]:
         """Return the qualifiers and anatomies that belong to a named finding."""
@@ -213,11 +226,11 @@ class _Reader:
                 if "anatomy" in other.roles and "finding" not in other.roles:
                     found.append(other)
                 elif not _qualifies(other) or "state" in other.roles:
-                    return found if found and "finding" not in other.roles else []
+                    return found if "finding" not in other.roles else found[:1]
                 at = other.end
                 continue
             word = self.lemmas[at]
-            if word not in ("of", "the", "both", "a") and not (word in (",", "and") and found):
+            if word not in ("of", "in", "the", "both", "a") and not (word in (",", "and") and found):
                 break
             at += 1
         if at < n and self.lemmas[at] in self.lexicon.verbs and len(found) > 1:
@@ -253,7 +266,7 @@ class _Reader:
             region = self.lexicon.regions.get(where, "")
             if not region or status != PRESENT:
                 return None
-            return self._normal(region, anatomy, m, around)
+            return self._normal(region, anatomy, around)
         finding = self.lexicon.abnormal.get((where, state))
         if finding is None:
             return None
@@ -269,13 +282,25 @@ class _Reader:
 
     def _text(self, m: Match) -> str:
         first, last = self.words.at[m.start], self.words.at[m.end - 1]
-        return " ".join(self.words.tokens[first : last + 1]).replace(" - ", "-").lower()
+        text = " ".join(self.words.tokens[first : last + 1]).replace(" - ", "-").replace(" . ", ".")
+        return text if text.isupper() and len(text) < 6 else text.lower()
 
-    def _normal(self, region: str, anatomy: Match, m: Match, around: Sequence[Match]) -> Statement:
-        side = _side(around)
+    def _normal(self, region: str, anatomy: Match, around: Sequence[Match]) -> Statement:
+        side, places = _side(around), _places(around, region)
+        rest = bool(_REST & set(self.lemmas))
+        said = [side, *self._said_places(around, places, anatomy), self._text(anatomy)]
+        phrase = " ".join(filter(None, ["Otherwise normal" if rest else "Normal", *said]))
         labels = self.lexicon.concepts[region].labels
-        subject = " ".join(filter(None, [side, self._text(anatomy)]))
-        return Statement(region, ABSENT, labels, side, phrase=f"Normal {subject}.", places=_places(around, region))
+        if side in ("", "bilateral") and not rest and not places:
+            labels = tuple(dict.fromkeys((*labels, *_DENIED_BY.get(region, ()))))
+        else:
+            labels = ()
+        return Statement(
+            region, ABSENT, labels, side, "", "", frozenset({"rest"} if rest else ()), places, phrase + "."
+        )
+
+    def _said_places(self, around: Sequence[Match], places: frozenset[str], head: Match) -> list[str]:
+        return list(dict.fromkeys(self._text(q) for q in around if _place(q) in places and q is not head))
 
     def _statement(
         self,
@@ -286,35 +311,52 @@ class _Reader:
         around: Sequence[Match],
         anatomy: Match | None = None,
     ) -> Statement:
-        side, places = _side(around), _places(around, finding)
-        graded = next((q for q in around if "grade" in q.roles and "anatomy" not in q.roles and q is not head), None)
-        changed = next((q for q in around if "change" in q.roles and q is not head), None)
-        kinds = {q.roles["kind"]: q for q in around if "kind" in q.roles and q is not head and q is not changed}
+        own = [q for q in around if q is not head]
+        graded = next((q for q in own if "grade" in q.roles and "anatomy" not in q.roles), None)
+        changed = next((q for q in own if "change" in q.roles), None) if status != ABSENT else None
+        kinds = {q.roles["kind"]: q for q in own if "kind" in q.roles and q is not changed and self._is_kind(q)}
         if status == ABSENT:
-            kinds = {kind: q for kind, q in kinds.items() if kind not in ("focal", "acute")}
-            changed = None
-        grade = graded.roles["grade"] if graded else ""
-        change = changed.roles["change"] if changed else ""
-        noun = self._text(head) if anatomy is None else self.lexicon.concepts[finding].name
-        parts = [
-            {ABSENT: "no", UNCERTAIN: "possible"}.get(status, ""),
-            _CHANGES[change],
-            _GRADES[grade],
-            *(_KINDS.get(kind, kind) for kind in sorted(kinds)),
-            side,
-            noun,
-        ]
-        where = [self._text(q) for q in dict.fromkeys(around) if _place(q) in places]
-        phrase = (
-            " ".join(filter(None, parts)) + (" in the " + " and ".join(dict.fromkeys(where)) if where else "") + "."
+            kinds = {kind: q for kind, q in kinds.items() if kind not in TRIVIAL}
+        made = Statement(
+            finding,
+            status,
+            labels,
+            _side(around),
+            graded.roles["grade"] if graded else "",
+            changed.roles["change"] if changed else "",
+            frozenset(kinds),
+            _places(around, finding),
         )
-        phrase = phrase[0].upper() + phrase[1:]
-        return Statement(finding, status, labels, side, grade, change, frozenset(kinds), places, phrase)
+        adjectives = [self._text(q) for q in (graded, *kinds.values()) if q is not None]
+        return replace(made, phrase=self._phrase(made, list(dict.fromkeys(adjectives)), head, around, anatomy))
+
+    def _is_kind(self, q: Match) -> bool:
+        """Leave out lengths that are distances: "4 cm above the carina"."""
+        return "size" not in q.roles or self.lemmas[q.end : q.end + 1] not in (("above",), ("from",), ("below",))
+
+    def _phrase(
+        self, s: Statement, adjectives: list[str], head: Match, around: Sequence[Match], anatomy: Match | None
+    ) -> str:
+        """Return a statement in words: what was said, in a fixed order."""
+        opening = [_OPENING[s.status], _CHANGES[s.change]]
+        if anatomy is not None:
+            places = self._said_places([q for q in around if q is not anatomy], s.places, anatomy)
+            parts = [*opening, s.side, *places, self._text(anatomy), *adjectives, self._text(head)]
+        else:
+            before = [q for q in around if q.start < head.start]
+            after = self._said_places([q for q in around if q.start > head.start], s.places, head)
+            side_after = bool(after) and not any("side" in q.roles for q in before)
+            where = ["in the", s.side if side_after else "", " and ".join(after)] if after else []
+            places = [p for p in self._said_places(before, s.places, head) if p not in after]
+            side = "" if side_after else s.side
+            parts = [*opening, *adjectives, side, *places, self._text(head), *where]
+        phrase = " ".join(filter(None, parts)) + "."
+        return phrase[0].upper() + phrase[1:]
 
 
+_OPENING = {PRESENT: "", ABSENT: "no", UNCERTAIN: "possible"}
+_REST = frozenset({"otherwise", "elsewhere", "remainder", "remaining", "rest"})
 _CHANGES = {"": "", "same": "unchanged", "worse": "increased", "better": "decreased", "new": "new"}
-_GRADES = {"": "", "1": "small", "2": "moderate", "3": "large"}
-_KINDS = {"round": "rounded"}
 
 
 def _qualifies(m: Match) -> bool:
@@ -359,8 +401,8 @@ def labels(statements: Sequence[Statement]) -> dict[str, int | None]:
     """
     best: dict[str, str] = {}
     for s in statements:
-        names = s.labels or _DENIED_BY.get(s.finding, ()) if s.status == ABSENT else s.labels
-        if s.status == ABSENT:
+        names = s.labels
+        if s.status == ABSENT and not s.kinds and not s.side and not s.places:
             names = (*names, *_DENIED_BY.get(s.finding, ()))
         for name in names:
             if name not in best or _RANK[s.status] > _RANK[best[name]]:

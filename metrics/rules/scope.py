@@ -23,6 +23,9 @@ _AFTERWARDS = frozenset(
 )
 
 
+_AUXILIARIES = frozenset({"is", "are", "has", "have", "been", "was", "were", "be", "completely", "now", "largely"})
+
+
 class Scopes:
     """The statuses of one sentence's words."""
 
@@ -62,6 +65,8 @@ class Scopes:
         """Tell whether a phrase of both tables ("suspected") stands at the end of its clause, and so looks back."""
         if "post" not in trigger.roles:
             return False
+        if trigger.start and self.lemmas[trigger.start - 1] in _AUXILIARIES:
+            return True
         end = trigger.end
         return end >= self.n or self.lemmas[end] in (",", "and", "but") or self._hard(end)
 
@@ -69,7 +74,7 @@ class Scopes:
         verb = False
         for at in range(start, self.n):
             word, other = self.lemmas[at], self._kind(at)
-            if self._hard(at) or other == "stop":
+            if self._hard(at) or other == "stop" or (other == "cause" and self.lemmas[at - 1] == ","):
                 return at
             if at > start and other in ("neg>", "hyp>") and not (kind == "neg>" and other == "hyp>"):
                 return at
@@ -150,7 +155,7 @@ class Scopes:
         while at >= 0:
             word = self.lemmas[at]
             covering = self._covering(at)
-            if self._hard(at) or (covering and covering.roles.get("trigger", "pseudo") != "pseudo"):
+            if self._hard(at) or (covering and covering.roles.get("trigger") not in ("pseudo", None)):
                 return at + 1
             if word in (",", "and", "with") and (word == "with" or self._clause_before(at)):
                 return at + 1

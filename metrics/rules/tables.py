@@ -119,6 +119,19 @@ class Match:
     roles: Roles
 
 
+_UNITS = frozenset({"mm", "cm"})
+
+
+def _size(lemmas: tuple[str, ...], at: int) -> tuple[int, str] | None:
+    """Return the end and the text of a length that begins at a word: "9 mm", "2.5 cm"."""
+    if not lemmas[at].isdigit():
+        return None
+    end = at + 3 if lemmas[at + 1 : at + 2] == (".",) and "".join(lemmas[at + 2 : at + 3]).isdigit() else at + 1
+    if end >= len(lemmas) or lemmas[end] not in _UNITS:
+        return None
+    return end + 1, f"{''.join(lemmas[at:end])} {lemmas[end]}"
+
+
 def match(lemmas: tuple[str, ...]) -> list[Match]:
     """Return the phrases found from left to right, the longest at each word; no two overlap."""
     index = load().phrases
@@ -132,5 +145,9 @@ def match(lemmas: tuple[str, ...]) -> list[Match]:
                 at = end
                 break
         else:
-            at += 1
+            if size := _size(lemmas, at):
+                found.append(Match(at, size[0], {"kind": size[1], "size": size[1]}))
+                at = size[0]
+            else:
+                at += 1
     return found

@@ -235,9 +235,13 @@ def read_run(folder: Path) -> Run:
             line["id"]: Pair(line["id"], line["group"], texts[line["id"]], line["reference"])
             for line in store.read_lines(folder / "cases.jsonl")
         }
+        _ = run["config"]["metrics"], summary["scores"]
         return Run(folder, str(summary["label"]), run, summary, pairs)
-    except KeyError as err:
-        raise BenchError(f"{folder}: damaged: {err} is missing in cases.jsonl, reports.jsonl or summary.json") from None
+    except (KeyError, TypeError) as err:
+        raise BenchError(
+            f"{folder}: damaged: {err} not found in run.json, cases.jsonl, reports.jsonl or summary.json; run or score "
+            "again in another folder"
+        ) from None
 
 
 def _labelled(runs: Sequence[Run]) -> list[Run]:
@@ -460,7 +464,7 @@ def compare(runs: Sequence[Run], settings: Settings, *, metrics: str | None = No
     notes += more
     if not found:
         raise BenchError("\n  ".join(["The runs share no metric that was computed alike:", *notes]))
-    keys = _keys(found, metrics, full)
+    keys = _keys(found, metrics, full, notes)
     drawn = patients if settings.cluster == "group" else ids
     blocks = [block for unit in found for block in _blocks(unit, keys, drawn, settings)]
     labels = [run.label for run in runs]
@@ -472,14 +476,15 @@ def compare(runs: Sequence[Run], settings: Settings, *, metrics: str | None = No
     return Compared(runs, ids, patients, found, settings, _corrected(comparisons, settings), notes)
 
 
-def _keys(found: Sequence[Unit], metrics: str | None, full: bool) -> list[str]:
+def _keys(found: Sequence[Unit], metrics: str | None, full: bool, notes: Sequence[str]) -> list[str]:
     """Return the columns to compare, in the order of Table 1; raises BenchError for an unknown name."""
     labels = {unit.label: [column.key for column in unit.columns] for unit in found}
     known = {key: [key] for keys in labels.values() for key in keys} | labels
     names = [name.strip() for name in metrics.split(",")] if metrics is not None else list(labels)
     for name in names:
         if name not in known:
-            raise BenchError(f"--metrics: {registry.miss('metric or column compared', name, known)}")
+            missed = registry.miss("metric or column compared", name, known)
+            raise BenchError("\n  ".join([f"--metrics: {missed}", *notes]))
     chosen = dict.fromkeys(key for name in names for key in known[name])
     return show.column_keys([{"scores": chosen}], full or metrics is not None)
 

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bench import store
+from bench import registry, store
 from bench.compare import CaseValues, Compared, Comparison, Run
 from bench.contracts import Column
 from bench.errors import BenchError
@@ -119,12 +119,17 @@ def print_worst(console: Console, compared: Compared, key: str, top: int) -> Non
 
 
 def _pairs_of(compared: Compared, key: str) -> list[tuple[str, str]]:
-    return [(c.baseline, c.run) for c in compared.comparisons if c.column == key] or _refuse(compared, key)
+    return [(c.baseline, c.run) for c in compared.comparisons if c.column == key]
 
 
-def _refuse(compared: Compared, key: str) -> list[tuple[str, str]]:
-    compared.column(key)
-    raise BenchError(f"--worst: {key} is left out by --metrics or --columns")
+def check_request(compared: Compared, worst: str | None, out: Path | None) -> None:
+    """Raise BenchError, before anything is printed, where the column or the file cannot be had."""
+    if worst is not None and not _pairs_of(compared, worst):
+        raise BenchError(
+            f"--worst: {registry.miss('column compared', worst, {c.column for c in compared.comparisons})}"
+        )
+    if out is not None and out.suffix not in (".csv", ".json"):
+        raise BenchError(f"--out {out}: the name must end in .csv or .json")
 
 
 def _print_case(
@@ -190,8 +195,6 @@ def write(file: Path, compared: Compared, worst: str | None) -> list[Path]:
     if file.suffix == ".json":
         store.write_json(file, as_json(compared, worst, None))
         return [file]
-    if file.suffix != ".csv":
-        raise BenchError(f"--out {file}: the name must end in .csv or .json")
     names = [field.name for field in fields(Comparison)]
     _write_csv(file, names, [asdict(comparison) for comparison in compared.comparisons])
     if worst is None:

@@ -173,11 +173,15 @@ def _split(totals: Floats, metrics: Sequence[Shared]) -> list[Floats]:
 
 
 def swaps(n: int, trials: int, seed: int, width: int = 0) -> Iterator[Floats]:
-    """Yield blocks [some trials, n] of 1 where a group changes sides and 0 where it stays, each with chance 1/2."""
+    """Yield blocks [some trials, n] of 1 where a group changes sides and 0 where it stays, each with chance 1/2.
+
+    A trial takes whole words of the generator, so that the block's size, which `width` (the numbers that the caller
+    makes of a trial) bounds, does not move it.
+    """
     rng = np.random.default_rng([seed, 1])
     for size in _blocks(trials, n + width):
-        bits = np.frombuffer(rng.bytes(size * -(-n // 8)), dtype=np.uint8).reshape(size, -1)
-        yield np.unpackbits(bits, axis=1, count=n).astype(np.float64)
+        words = rng.integers(0, 1 << 64, size=(size, -(-n // 64)), dtype=np.uint64).astype("<u8")
+        yield np.unpackbits(words.view(np.uint8), axis=1, count=n).astype(np.float64)
 
 
 def approximate_randomization(

@@ -1,12 +1,14 @@
-"""Statistics: sums, intervals by patient, and the guards on what a metric returns."""
+"""Statistics: sums, intervals by patient, tests of differences, and the guards on what a metric returns."""
 
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, permutation_test
 
 from bench import statistics
 from bench.contracts import Column, Stats
@@ -89,3 +91,136 @@ def test_undefined_score_is_none() -> None:
 def test_broken_statistics_are_refused(values: np.ndarray, status: np.ndarray, word: str) -> None:
     with pytest.raises(BenchError, match=word):
         statistics.check(Stats(values, status), 3, (Column("x", "x"),), "mine")
+
+
+# ------------------------------------------------------------------ comparing
+
+
+def ratio(totals: np.ndarray) -> np.ndarray:
+    """A score that is no mean: two columns of [..., 3] sums."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.stack([totals[..., 0] / totals[..., 1], totals[..., 0] ** 2 / totals[..., 2]], axis=-1)
+
+
+def two_systems(n_groups: int, seed: int = 0) -> statistics.Shared:
+    return statistics.Shared(np.random.default_rng(seed).integers(1, 9, (2, n_groups, 3)).astype(float), ratio)
+
+
+def all_swaps(n: int) -> np.ndarray:
+    return np.array(list(itertools.product((0.0, 1.0), repeat=n)))
+
+
+def test_swapping_agrees_with_a_loop_that_swaps() -> None:
+    shared = two_systems(5)
+    (found,) = statistics.approximate_randomization([shared], [[(0, 1)]], [all_swaps(5)])
+    for row, swap in zip(found[:, 0], all_swaps(5), strict=True):
+        one, two = np.zeros(3), np.zeros(3)
+        for group, moved in enumerate(swap):
+            a, b = shared.sums[:, group] if not moved else shared.sums[::-1, group]
+            one, two = one + a, two + b
+        assert row == pytest.approx(ratio(two) - ratio(one), abs=1e-12)
+
+
+def test_p_over_all_swaps_is_scipys_exact_permutation_test() -> None:
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(0, 1, 9), rng.normal(0.8, 1, 9)
+    exact = permutation_test(
+        (b, a), lambda x, y, axis: np.mean(x - y, axis=axis), permutation_type="samples", n_resamples=np.inf
+    ).pvalue
+    shared = statistics.Shared(np.stack([np.stack([x, np.ones(9)], axis=1) for x in (a, b)]), mean)
+    seen = float(b.mean() - a.mean())
+    (every,) = statistics.approximate_randomization([shared], [[(0, 1)]], [all_swaps(9)])
+    k = statistics.p_value(every[:, 0, 0], seen, 1.0) * (1 + 2**9) - 1
+    assert k / 2**9 == pytest.approx(exact)
+    (drawn,) = statistics.approximate_randomization([shared], [[(0, 1)]], statistics.swaps(9, 20_000, 0))
+    assert statistics.p_value(drawn[:, 0, 0], seen, 1.0) == pytest.approx(exact, abs=0.01)
+    assert 0.01 < exact < 0.5
+
+
+def test_by_hand_three_patients_leave_a_quarter() -> None:
+    """Each of three patients gains: of eight swaps only none and all give a difference as great."""
+    shared = statistics.Shared(np.array([[[1.0, 1], [2, 1], [3, 1]], [[2.0, 1], [4, 1], [7, 1]]]), mean)
+    (found,) = statistics.approximate_randomization([shared], [[(0, 1)]], [all_swaps(3)])
+    assert sorted(np.round(3 * found[:, 0, 0], 9)) == [-7, -5, -3, -1, 1, 3, 5, 7]
+    assert statistics.p_value(found[:, 0, 0], 7 / 3, 1.0) == pytest.approx((1 + 2) / (1 + 8))
+
+
+def test_swaps_are_fair_coins_and_do_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn = np.concatenate(list(statistics.swaps(13, 4000, 1)))
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    assert np.abs(drawn.mean(axis=0) - 0.5).max() < 0.04
+    assert np.abs(np.corrcoef(drawn.T) - np.eye(13)).max() < 0.08
+    monkeypatch.setattr(statistics, "_BLOCK", 77)
+    assert np.array_equal(np.concatenate(list(statistics.swaps(13, 4000, 1))), drawn)
+
+
+def test_paired_bootstrap_agrees_with_a_loop_over_the_same_draws(monkeypatch: pytest.MonkeyPatch) -> None:
+    one, other = two_systems(7), statistics.Shared(np.random.default_rng(9).random((3, 7, 2)), mean)
+    found = statistics.paired_bootstrap([one, other], 40, seed=4)
+    counts = np.random.default_rng(4).multinomial(7, [1 / 7] * 7, size=40)
+    for draw in range(40):
+        chosen = [group for group in range(7) for _ in range(counts[draw, group])]
+        for shared, scores in zip((one, other), found, strict=True):
+            naive = [shared.finish(sum(sums[group] for group in chosen)) for sums in shared.sums]
+            assert scores[draw] == pytest.approx(np.array(naive), abs=1e-12)
+    monkeypatch.setattr(statistics, "_BLOCK", 7)
+    for blocks, whole in zip(statistics.paired_bootstrap([one, other], 40, seed=4), found, strict=True):
+        assert blocks == pytest.approx(whole, abs=1e-12)
+
+
+def test_a_runs_own_interval_comes_from_the_same_draws() -> None:
+    values = np.random.default_rng(1).random((30, 2))
+    groups = [f"g{i % 11}" for i in range(30)]
+    by_group = statistics.sum_by_group(values, groups)
+    (both,) = statistics.paired_bootstrap([statistics.Shared(by_group[None], mean)], 50, seed=8)
+    assert both[:, 0] == pytest.approx(statistics.resample(values, groups, mean, 50, seed=8), abs=1e-12)
+
+
+def test_paired_interval_agrees_with_scipy() -> None:
+    rng = np.random.default_rng(2)
+    a = rng.gamma(2.0, size=120)
+    b = a + rng.normal(0.1, 0.3, size=120)
+    theirs = bootstrap(
+        (a, b), lambda x, y, axis=-1: y.mean(axis) - x.mean(axis), paired=True, n_resamples=20_000,
+        method="percentile", rng=np.random.default_rng(5),
+    ).confidence_interval  # fmt: skip
+    shared = statistics.Shared(np.stack([np.stack([x, np.ones(120)], axis=1) for x in (a, b)]), mean)
+    (scores,) = statistics.paired_bootstrap([shared], 20_000, seed=0)
+    low, high = statistics.percentiles(scores[:, 1, 0] - scores[:, 0, 0], 0.95)
+    assert (low, high) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+    assert high - low < 0.3  # not paired it would be about 0.75
+
+
+def test_p_of_the_bootstrap_is_sacrebleus() -> None:
+    from sacrebleu.significance import _compute_p_value
+
+    differences = np.random.default_rng(0).normal(0.5, 0.4, 999)
+    ours = statistics.p_value(statistics.centred(differences), 0.5, 1.0)
+    assert ours == pytest.approx(_compute_p_value(np.abs(differences - differences.mean()), 0.5))
+    assert 0.1 < ours < 0.4
+
+
+def test_p_value_counts_ties_and_leaves_undefined_draws_out() -> None:
+    differences = np.array([0.3, -(0.1 + 0.2), 0.1, np.nan, 0.0])
+    assert statistics.p_value(differences, 0.3, 1.0) == pytest.approx((1 + 2) / (1 + 4))
+    assert statistics.p_value(differences, 0.0, 1.0) == 1.0
+    assert np.isnan(statistics.p_value(np.array([np.nan]), 0.3, 1.0))
+    assert np.isnan(statistics.percentiles(np.array([np.nan]), 0.95)).all()
+
+
+@pytest.mark.parametrize(
+    ("given_p", "expected"),
+    [
+        ([0.01, 0.02, 0.03, 0.04, 0.05], [0.05, 0.08, 0.09, 0.09, 0.09]),  # R: p.adjust(…, "holm")
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.9, 0.6], [1.0, 1.0]),
+        ([0.02], [0.02]),
+        ([], []),
+    ],
+)
+def test_holm_by_hand(given_p: list[float], expected: list[float]) -> None:
+    assert statistics.holm(given_p) == pytest.approx(expected)
+
+
+def test_holm_does_not_count_what_was_not_tested() -> None:
+    assert statistics.holm([0.01, float("nan"), 0.03]) == pytest.approx([0.02, float("nan"), 0.03], nan_ok=True)

@@ -84,6 +84,7 @@ def compare(
         os.umask(0o077)
         messages.print("Credentialed data: what is shown and written here must not be shared.", markup=False)
     compared = compare_runs(read, settings, metrics=metrics, full=columns == "full")
+    tables.check_request(compared, worst, out)
     if as_json:
         click.echo(json.dumps(tables.as_json(compared, worst, top), indent=2, ensure_ascii=False, allow_nan=False))
     else:

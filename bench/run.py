@@ -1,8 +1,9 @@
 """`bench run`: systems report on a split, metrics score the reports, a folder a run keeps all of it.
 
 A run folder holds, in the order they are written: ``run.json`` (resolved configuration, fingerprints, versions),
-``cases.jsonl``, ``reports.jsonl`` (appended as reports come), ``stats/`` (a line a pair and metric), ``facts.json``,
-``problems.jsonl``, ``summary.json`` and, last, ``done.json``.
+``cases.jsonl``, ``reports.jsonl`` (appended as reports come), ``stats/`` (a line a pair and metric), ``tables/`` (of
+metrics that have any), ``facts.json``, ``problems.jsonl``, ``summary.json`` and, last, ``done.json``; ``usage.jsonl``
+has a line for each call of the command that asked a chat model.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from bench.config import Config, Entry, RunOptions, digest
 from bench.context import RunContext
 from bench.contracts import Case, Dataset, Evidence, Pair, Problem, Report, System
 from bench.errors import BenchError
-from bench.run_folder import SHOWN, finish, open_run
+from bench.run_folder import SHOWN, accounted, finish, llms, open_run
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +178,8 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
         folder = out / entry.label
         with store.locked(folder):
             one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
-            outcomes.append(one.run(allow_failed=allow_failed))
+            with accounted(folder, context):
+                outcomes.append(one.run(allow_failed=allow_failed))
     if strict:
         refuse_null(outcomes)
     return outcomes
@@ -355,6 +357,7 @@ class OneRun:
             "n_contaminated": sum(case.id in self.split.contaminated for case in self.split.cases),
             "n_problems": len(store.read_lines(self.folder / "problems.jsonl")),
             "stand_ins": list(self.context.stand_ins),
+            "llms": llms(self.context),
             "run": self.config.run.model_dump(mode="json"),
             "scores": scores,
         }

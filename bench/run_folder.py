@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from bench import machine, store
 from bench.config import digest
+from bench.context import RunContext
 from bench.errors import BenchError
 
 SHOWN = 5
@@ -49,6 +51,30 @@ def finish(folder: Path, summary: Mapping[str, Any]) -> None:
     """Write summary.json, then done.json, by which leaderboards find a run."""
     store.write_json(folder / "summary.json", summary)
     store.write_json(folder / "done.json", {"summary_digest": digest(summary)})
+
+
+@contextmanager
+def accounted(folder: Path, context: RunContext) -> Iterator[None]:
+    """Append what the block's questions to chat models took (calls, tokens, cost) to usage.jsonl, a line a model."""
+    before = {record["spec"]: record["usage"] for record in context.llms_used()}
+    try:
+        yield
+    finally:
+        after = {record["spec"]: record["usage"] for record in context.llms_used()}
+        taken = [(spec, _taken(usage, before.get(spec, {}))) for spec, usage in after.items()]
+        if lines := [{"llm": spec, **usage} for spec, usage in taken if any(usage.values())]:
+            when = datetime.now(UTC).isoformat(timespec="seconds")
+            with store.Appender(folder / "usage.jsonl") as file:
+                file.write(*({"ended": when, **line} for line in lines))
+
+
+def _taken(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: None if value is None else value - (before.get(key) or 0) for key, value in after.items()}
+
+
+def llms(context: RunContext) -> list[dict[str, Any]]:
+    """Return what summary.json says of the chat models asked: all but what they took, which a continued run repeats."""
+    return [{key: value for key, value in record.items() if key != "usage"} for record in context.llms_used()]
 
 
 def differences(before: Any, after: Any, path: str = "") -> list[str]:

@@ -14,7 +14,7 @@ from bench.context import RunContext
 from bench.contracts import Report
 from bench.predictions import PairsTable
 from bench.run import Outcome, refuse_null
-from bench.run_folder import finish, open_run
+from bench.run_folder import accounted, finish, llms, open_run
 
 
 def score(
@@ -42,13 +42,15 @@ def score(
         )
         open_run(folder, identity, context.device, read_as=table.format, notes=list(table.notes))
         _write_pairs(table, folder)
-        scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)
+        with accounted(folder, context):
+            scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)
         summary = {
             **{key: identity[key] for key in ("label", "system", "fingerprint", "dataset", "split", "n_cases")},
             "n_groups": len({pair.group for pair in table.pairs}),
             "n_reports_failed": 0,
             "n_missing_as_empty": table.n_missing,
             "stand_ins": list(context.stand_ins),
+            "llms": llms(context),
             "run": config.run.model_dump(mode="json"),
             "scores": scores,
         }

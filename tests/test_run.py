@@ -230,9 +230,13 @@ def test_credentialed_runs_are_private(bench: Bench) -> None:
     assert loaded("o/parrot/run.json")["credentialed"] is True
 
 
-def test_chat_backends_are_refused_on_credentialed_data(context: RunContext) -> None:
+def test_remote_chat_backends_are_refused_on_credentialed_data(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OLLAMA_HOST", "http://192.0.2.7:11434")
+    context.for_run(Path("w")).llm("ollama/llama3")
     context.credentialed = True
-    with pytest.raises(BenchError, match="the dataset is credentialed"):
+    with pytest.raises(BenchError, match=r"the dataset is credentialed.*192\.0\.2\.7"):
         context.for_run(Path("w")).llm("ollama/llama3")
 
 

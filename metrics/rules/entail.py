@@ -16,10 +16,10 @@ from functools import lru_cache
 from metrics.rules.reading import Statement, read
 from metrics.rules.scope import ABSENT, PRESENT, UNCERTAIN
 from metrics.rules.tables import load
-from metrics.rules.words import words
+from metrics.rules.words import bag, words
 
-_EMPTY = frozenset("the a an is are was there of in and or , . : ; seen noted present this be been".split())
-_DENIALS = frozenset("no not without none".split())
+_EMPTY = bag("the a an is are was there of in and or , . : ; seen noted present this be been")
+_DENIALS = bag("no not without none")
 
 
 @lru_cache(maxsize=1 << 15)

@@ -8,7 +8,7 @@ head, "located_at" from an observation to an anatomy, "suggestive_of" from one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 from metrics.rules.reading import Sentence
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN
 from metrics.rules.tables import Match
+from metrics.rules.words import bag
 
 _LABELS = {
     PRESENT: "Observation::definitely present",
@@ -23,18 +24,18 @@ _LABELS = {
     UNCERTAIN: "Observation::uncertain",
 }
 _ANATOMY = "Anatomy::definitely present"
-_ANATOMIC_WORDS = frozenset(
+_ANATOMIC_WORDS = bag(
     "pleural pulmonary lung cardiac rib vascular osseous bony skeletal interstitial alveolar airspace parenchymal "
     "mediastinal hilar aortic vertebral spinal costophrenic hemidiaphragm diaphragm diaphragmatic lobe heart lobar "
     "bronchial bronchovascular venous cardiopulmonary intrathoracic thoracic cardiomediastinal coronary arterial "
     "clavicle clavicular sternal sternum subpulmonic fissure intraperitoneal subdiaphragmatic subcutaneous tissue "
     "pericardial septal peribronchial disc disk endplate joint vertebra body node lymph marking mediastinum hilum "
-    "aorta vasculature air-space volume".split()
+    "aorta vasculature air-space volume"
 )
-_SILENT = frozenset("of the a an in on and or to with at from".split())
-_SUGGEST = frozenset(
+_SILENT = bag("of the a an in on and or to with at from")
+_SUGGEST = bag(
     "represent reflect suggest represents reflects suggesting representing reflecting suspicious concerning worrisome "
-    "consistent compatible keeping indicate likely suggestive".split()
+    "consistent compatible keeping indicate likely suggestive"
 )
 
 
@@ -91,7 +92,8 @@ def _entities(sentence: Sentence) -> Iterator[_Entity]:
         elif "anatomy" in roles:
             yield from _words_of(sentence, m, True)
         elif "state" in roles:
-            yield _whole(sentence, m, True)
+            qualifier = {"grade", "change", "kind"} & roles.keys() and m.start not in sentence.predicates
+            yield _whole(sentence, m, not qualifier)
         elif {"side", "grade", "change", "kind"} & roles.keys():
             yield _whole(sentence, m, False)
 
@@ -132,7 +134,7 @@ def _relate(found: Sequence[_Entity], sentence: Sentence) -> None:
             _locate(entity, index, found, sentence)
             _suggest(entity, index, found, sentence)
         else:
-            _modify(entity, index, found, sentence)
+            _modify(entity, index, found)
 
 
 def _relate_anatomy(entity: _Entity, index: int, found: Sequence[_Entity]) -> None:
@@ -150,15 +152,15 @@ def _side(entity: _Entity) -> bool:
     return "side" in entity.match.roles and "anatomy" not in entity.match.roles
 
 
-def _near(entity: _Entity, index: int, found: Sequence[_Entity], fits: Any) -> _Entity | None:
+def _near(entity: _Entity, index: int, found: Sequence[_Entity], fits: Callable[[_Entity], bool]) -> _Entity | None:
     """Return the next entity that fits, else the one before."""
     for other in [*found[index + 1 : index + 4], *reversed(found[max(0, index - 3) : index])]:
         if fits(other):
-            return other  # type: ignore[no-any-return]
+            return other
     return None
 
 
-def _modify(entity: _Entity, index: int, found: Sequence[_Entity], sentence: Sentence) -> None:
+def _modify(entity: _Entity, index: int, found: Sequence[_Entity]) -> None:
     target = _near(entity, index, found, lambda other: not other.anatomy and other.head)
     target = target or _near(entity, index, found, lambda other: other.anatomy and other.head)
     if target is not None:
@@ -177,14 +179,14 @@ def _own_anatomy(entity: _Entity, index: int, found: Sequence[_Entity], sentence
         if not other.anatomy and other.head and other.match is not entity.match:
             break
         if other.anatomy and other.head and not _side(other):
+            if "finding" in entity.match.roles and not _reaches(other, entity, sentence):
+                break
             before.append(other)
             if "finding" in entity.match.roles and other.match is not entity.match:
                 break
     after: list[_Entity] = []
     for other in found[index + 1 :]:
         if not other.anatomy and other.head and other.match is not entity.match:
-            if _joined(other, sentence) is False and not after:
-                break
             break
         if other.anatomy and other.head and not _side(other):
             after.append(other)
@@ -193,13 +195,9 @@ def _own_anatomy(entity: _Entity, index: int, found: Sequence[_Entity], sentence
     return [*before[::-1], *after[:1]]
 
 
-def _joined(entity: _Entity, sentence: Sentence) -> bool:
-    return sentence.words.lemmas[entity.word - 1] in ("and", "or", ",")
-
-
-def _reaches(entity: _Entity, anatomy: _Entity, sentence: Sentence) -> bool:
-    """Tell whether nothing between an observation and an anatomy after it begins a phrase of its own."""
-    between = sentence.words.lemmas[entity.word + 1 : anatomy.word]
+def _reaches(first: _Entity, second: _Entity, sentence: Sentence) -> bool:
+    """Tell whether nothing between an observation and an anatomy begins a phrase of its own."""
+    between = sentence.words.lemmas[first.word + 1 : second.word]
     return not any(word in (",", ";", "and", "or", "with", ".") for word in between)
 
 

@@ -6,7 +6,11 @@ CheXpert's 14 (Irvin et al. 2019, https://arxiv.org/abs/1901.07031); what counts
 labeler where it says anything (congestion and heart failure are edema, scars and interstitial patterns are opacities).
 """
 
+# ruff: noqa: E501 -- a row of a table is one line
+
 from __future__ import annotations
+
+from metrics.rules.words import bag
 
 LABELS = (
     "Enlarged Cardiomediastinum",
@@ -78,8 +82,8 @@ hyperinflation || | hyperinflation, hyperinflated, hyperexpansion, hyperexpanded
 emphysema || | emphysema, emphysematous change, emphysematous, bullous emphysema, bullous disease, bulla, bullous change, bleb, copd, chronic obstructive pulmonary disease, chronic obstructive lung disease, obstructive lung disease, obstructive pulmonary disease, obstructive disease, centrilobular emphysema, pulmonary emphysema, emphysematous disease, bulky emphysema, chronic lung disease, obstructive airways disease, chronic obstructive disease, chronic change, chronic pulmonary disease, pneumatocele, bullae
 bronchiectasis || | bronchiectasis, bronchiectatic change, bronchitis, bronchiolitis, bronchitic change, chronic bronchitis, reactive airway disease, airway disease, small airway disease, airway inflammation, bronchospasm, asthma, reactive airways disease, airways disease, cystic fibrosis, sarcoidosis, sarcoid
 contusion || lung_abnormality | contusion, pulmonary contusion, pulmonary hemorrhage, hemorrhage
-tortuous_aorta || | tortuous aorta, aortic tortuosity, unfolded aorta, ectatic aorta, aortic ectasia, aortic unfolding, aortic aneurysm, thoracic aortic aneurysm, aneurysm, enlarged aorta, dilated aorta, prominent aorta, aneurysmal dilatation, uncoiled aorta, tortuous thoracic aorta
-aortic_calcification || | aortic calcification, atherosclerosis, atherosclerotic disease, atherosclerotic change, atherosclerotic calcification, atherosclerotic, calcified aorta, vascular calcification, arteriosclerosis, arteriosclerotic change, arteriosclerotic, atheromatous calcification, atherosclerotic vascular disease, calcific atherosclerosis, calcified atherosclerosis, atherosclerotic plaque, coronary artery calcification, coronary calcification, atheromatous disease, atherosclerotic vascular calcification, aortic atherosclerosis, arterial calcification, aortic atherosclerotic calcification, atheromatous change, valvular calcification, mitral annular calcification, aortic arch calcification, aortic knob calcification
+tortuous_aorta || | aortic tortuosity, aortic ectasia, aortic unfolding, aortic aneurysm, thoracic aortic aneurysm, aneurysm, aneurysmal dilatation
+aortic_calcification || | aortic calcification, atherosclerosis, atherosclerotic disease, atherosclerotic change, atherosclerotic calcification, atherosclerotic, vascular calcification, arteriosclerosis, arteriosclerotic change, arteriosclerotic, atheromatous calcification, atherosclerotic vascular disease, calcific atherosclerosis, calcified atherosclerosis, atherosclerotic plaque, coronary artery calcification, coronary calcification, atheromatous disease, atherosclerotic vascular calcification, aortic atherosclerosis, arterial calcification, aortic atherosclerotic calcification, atheromatous change, valvular calcification, mitral annular calcification, aortic arch calcification, aortic knob calcification
 elevated_hemidiaphragm || | elevated hemidiaphragm, elevated diaphragm, hemidiaphragm elevation, diaphragmatic elevation, diaphragm elevation, eventration, diaphragmatic eventration, eventration of the diaphragm, elevation of the hemidiaphragm, elevation of the diaphragm, hemidiaphragmatic elevation, hemidiaphragm eventration
 hernia || | hernia, hiatal hernia, hiatus hernia, morgagni hernia, bochdalek hernia, diaphragmatic hernia
 free_air || acute | free air, free intraperitoneal air, pneumoperitoneum, free subdiaphragmatic air, subdiaphragmatic free air, subdiaphragmatic air, intraperitoneal air, free intraabdominal air, free peritoneal air, intra abdominal free air, free intra abdominal air, free gas
@@ -216,7 +220,12 @@ kind:healed | healed, healing, remote, chronic, old
 kind:acute | acute
 kind:interstitial | interstitial
 kind:apical | apicolateral
-kind:round | rounded, round, well defined, well circumscribed, lobulated, spiculated, noncalcified, calcified
+kind:round | rounded, round
+kind:defined | well defined, well circumscribed
+kind:lobulated | lobulated
+kind:spiculated | spiculated
+kind:noncalcified | noncalcified, non calcified
+kind:calcified | calcified
 """
 
 TRIVIAL = frozenset({"focal", "acute"})
@@ -236,15 +245,15 @@ stop | but, however, although, though, except, except for, apart from, aside fro
 cause | secondary to, due to, related to, consistent with, compatible with, in keeping with, representing, reflecting, attributable to, attributed to, represent, reflect, represents, reflects, associated with, indicating, indicate
 """
 
-CLOSERS = frozenset(
+CLOSERS = bag(
     "see identify note present detect demonstrate visualize evident appreciate apparent visible suspect find "
-    "observe seen identified noted detected demonstrated visualized appreciated found observed suspected is are".split()
+    "observe seen identified noted detected demonstrated visualized appreciated found observed suspected is are"
 )
 """Words that may close a list without saying anything new of its members: "no effusion or pneumothorax is seen"."""
 
-VERBS = frozenset(
+VERBS = bag(
     "is are was were has have had remain remains remained appear appears appeared demonstrate demonstrates show shows "
     "lie lies project projects terminate terminates end ends measure measures suggest suggests persist persists "
     "overlie overlies obscure obscures layer layers contain contains course courses reveal reveals "
-    "pass passes extend extends occupy occupies involve involves".split()
+    "pass passes extend extends occupy occupies involve involves"
 )

@@ -14,7 +14,7 @@ from functools import lru_cache
 from metrics.rules.lexicon import LABELS, SUPPORT, TRIVIAL
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
 from metrics.rules.tables import Match, load, match
-from metrics.rules.words import Words, sentences, words
+from metrics.rules.words import Words, bag, sentences, words
 
 _PLACELESS = frozenset({"lung", "pleura", "chest", "study", "markings", "vasculature", "heart", "cardiomediastinum"})
 """Anatomy that adds no place to a finding."""
@@ -27,17 +27,18 @@ _OWN_PLACE = {
     "pulmonary_artery": "pulmonary_artery", "enteric_tube": "abdomen", "free_air": "diaphragm",
 }  # fmt: skip
 """The place that a finding implies."""
-_LINKS = frozenset(
+_LINKS = bag(
     "in at of on within over along near to involving the a an is are was were be been seen noted present this its "
     "identified visualized again now also remain remains appear appears which has have located size side sided aspect "
     "projecting projects overlying involve involves region area layering interval since from compared prior study both "
-    "level mildly and".split()
+    "level mildly and"
 )
-_BEFORE = frozenset(
-    "the a an some there this of in amount degree area focus region evidence component and likely may".split()
-)
+_BEFORE = bag("the a an some there this of in amount degree area focus region evidence component and likely may")
+_ADJECTIVES = bag("of in the both a upper lower visualized superior thoracic posterior anterior central")
+"""Words that may stand between a state and its anatomy."""
 _COPULAS = frozenset({"is", "are", "was", "were", "be", "appear", "appears", "remain", "remains"})
-_MEASURES = frozenset("amount area focus focu degree region evidence component appearance presence foci".split())
+_BREAKS = bag("and or with ; : . ( above below than but compared for")
+_MEASURES = bag("amount area focus focu degree region evidence component appearance presence foci")
 _DENIED_BY = {
     "lung_abnormality": ("Lung Opacity", "Consolidation"),
     "cardiomediastinal_enlargement": ("Enlarged Cardiomediastinum", "Cardiomegaly"),
@@ -70,7 +71,7 @@ class Statement:
     """The statement as a short sentence of its own; reads back as an equal statement."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Sentence:
     """What a sentence says, and what its graph is made of."""
 
@@ -79,6 +80,8 @@ class Sentence:
     status: tuple[str, ...]
     """A status for each word."""
     statements: tuple[Statement, ...]
+    predicates: frozenset[int]
+    """Words at which a state begins that says something of an anatomy."""
 
 
 class _Reader:
@@ -90,6 +93,7 @@ class _Reader:
         self.matches = match(self.lemmas)
         self.status = Scopes(self.lemmas, self.matches).status
         self.lexicon = load()
+        self.predicates: set[int] = set()
         self.at: list[Match | None] = [None] * len(self.lemmas)
         for m in self.matches:
             self.at[m.start : m.end] = [m] * (m.end - m.start)
@@ -97,14 +101,17 @@ class _Reader:
     def read(self) -> Sentence:
         found = sorted([*self._named(), *self._composed()], key=lambda pair: pair[0])
         unique = dict.fromkeys(statement for _, statement in found)
-        return Sentence(self.words, tuple(self.matches), tuple(self.status), tuple(unique))
+        return Sentence(self.words, tuple(self.matches), tuple(self.status), tuple(unique), frozenset(self.predicates))
 
     # -------------------------------------------------------------- named findings
 
     def _named(self) -> Iterator[tuple[int, Statement]]:
-        for m in self.matches:
+        for index, m in enumerate(self.matches):
             if "finding" in m.roles and (status := self.status[m.end - 1]) != SUPPOSED:
                 finding = m.roles["finding"]
+                if finding == "acute" and status == ABSENT and (subjects := self._before(index, m)):
+                    yield from ((a.start, made) for a in subjects if (made := self._compose(a, "normal", a)))
+                    continue
                 labels = self.lexicon.concepts[finding].labels
                 if self._said_normal(m):
                     status = ABSENT
@@ -177,17 +184,16 @@ class _Reader:
                 after = self.at[at + 1] if at + 1 < n else None
                 if after is None or "change" not in after.roles:
                     break
-            elif word in ("and", "or", "with", ";", ":", ".", "(", "above", "below", "than", "but", "compared", "for"):
-                if not (word == "and" and at + 1 < n and self._continues(at + 1)):
-                    break
+            elif word in _BREAKS and not (word == "and" and at + 1 < n and self._continues(at + 1)):
+                break
             at += 1
         return self._without_next_phrase(found, at)
 
     def _continues(self, at: int) -> bool:
         """Tell whether "and" joins a further place of the same finding: "in the left and right bases"."""
         end = at
-        while end < len(self.lemmas) and self.at[end] is not None and _qualifies(self.at[end]):
-            end += 1
+        while end < len(self.lemmas) and (other := self.at[end]) is not None and _qualifies(other):
+            end = other.end
         return end > at and (end == len(self.lemmas) or self.lemmas[end] in (",", ".", ";"))
 
     def _without_next_phrase(self, found: list[Match], end: int) -> list[Match]:
@@ -211,30 +217,45 @@ class _Reader:
                 continue
             for anatomy in self._subjects(index, m):
                 if made := self._compose(anatomy, state, m):
+                    self.predicates.add(m.start)
                     yield anatomy.start, made
 
     def _subjects(self, index: int, m: Match) -> list[Match]:
         """Return the anatomies that a state is said of: directly after it, after its "of", else before it."""
-        return self._after(m) or self._before(index, m)
+        return self._after(index, m) or self._before(index, m)
 
-    def _after(self, m: Match) -> list[Match]:
+    def _states_on(self, at: int, index: int) -> bool:
+        """Tell whether a further state of the same anatomy stands at a word: "tortuous and calcified aorta"."""
+        other = self.at[at] if at < len(self.lemmas) else None
+        if other is None or other.roles.get("state", "normal") == "normal":
+            return False
+        return not self._before(index, self.matches[index])
+
+    def _after(self, index: int, m: Match) -> list[Match]:
         found: list[Match] = []
+        closed = 0  # anatomies before the last "and": what follows may turn out to describe a finding
         at, n = m.end, len(self.lemmas)
         while at < n:
             other = self.at[at]
-            if other is not None:
-                if "anatomy" in other.roles and "finding" not in other.roles:
-                    found.append(other)
-                elif not _qualifies(other) or "state" in other.roles:
-                    return found if "finding" not in other.roles else found[:1]
-                at = other.end
+            if other is None:
+                word = self.lemmas[at]
+                if word in (",", "and") and found:
+                    closed = len(found)
+                elif word not in _ADJECTIVES and not (word in (",", "and") and self._states_on(at + 1, index)):
+                    break
+                at += 1
                 continue
-            word = self.lemmas[at]
-            if word not in ("of", "in", "the", "both", "a") and not (word in (",", "and") and found):
-                break
-            at += 1
+            if "finding" in other.roles:
+                return found[:closed]
+            if "anatomy" in other.roles:
+                _add(found, other)
+            elif found and (not _qualifies(other) or "state" in other.roles):
+                return found
+            elif not _qualifies(other) and other.roles.get("state", "normal") == "normal":
+                return []
+            at = other.end
         if at < n and self.lemmas[at] in self.lexicon.verbs and len(found) > 1:
-            return found[:1]  # "normal heart size and the lungs are …": the second is the subject of the next clause
+            return found[:closed]  # "normal heart size and the lungs are …": the second begins the next clause
         return found
 
     def _before(self, index: int, m: Match) -> list[Match]:
@@ -246,13 +267,10 @@ class _Reader:
                 break
             if other.roles.get("trigger", "pseudo") not in ("pseudo", "neg>", "unc>"):
                 break
-            if "anatomy" in other.roles:
+            if "anatomy" in other.roles and not (found and other.end == found[-1].start):
                 found.append(other)
         main = [a for a in found if a.roles["anatomy"] not in ("study", "chest")]
-        return self._nearest(main or found)[::-1]
-
-    def _nearest(self, found: list[Match]) -> list[Match]:
-        return found
+        return (main or found)[::-1]
 
     def _breaks(self, start: int, end: int) -> bool:
         return any(self.lemmas[at] in (";", ":", ".", "but", "with", "while") for at in range(start, end))
@@ -270,13 +288,14 @@ class _Reader:
         finding = self.lexicon.abnormal.get((where, state))
         if finding is None:
             return None
+        around = [q for q in around if (where, q.roles.get("state", "")) not in self.lexicon.abnormal]
         return self._statement(finding, status, self.lexicon.concepts[finding].labels, m, around, anatomy)
 
     def _qualifiers_between(self, anatomy: Match, m: Match) -> list[Match]:
         start, end = min(anatomy.start, m.start), max(anatomy.end, m.end)
         inner = [q for q in self.matches if start <= q.start and q.end <= end and q not in (anatomy, m)]
-        extra = self._left(m) if m.start > anatomy.start else self._left(m)
-        return [q for q in dict.fromkeys([*inner, *extra]) if _qualifies(q) and "anatomy" not in q.roles]
+        found = [q for q in dict.fromkeys([*inner, *self._left(m)]) if _qualifies(q) and "anatomy" not in q.roles]
+        return [q for q in found if not {"state", "kind"} <= q.roles.keys()]
 
     # -------------------------------------------------------------- making statements
 
@@ -348,8 +367,10 @@ class _Reader:
             side_after = bool(after) and not any("side" in q.roles for q in before)
             where = ["in the", s.side if side_after else "", " and ".join(after)] if after else []
             places = [p for p in self._said_places(before, s.places, head) if p not in after]
-            side = "" if side_after else s.side
-            parts = [*opening, *adjectives, side, *places, self._text(head), *where]
+            side = "" if side_after or any("side" in q.roles for q in before if _place(q) in s.places) else s.side
+            noun = self._text(head)
+            noun += " lungs" if s.finding in ("hyperinflation", "low_volumes") and noun.endswith("ed") else ""
+            parts = [*opening, *adjectives, side, *places, noun, *where]
         phrase = " ".join(filter(None, parts)) + "."
         return phrase[0].upper() + phrase[1:]
 
@@ -357,6 +378,13 @@ class _Reader:
 _OPENING = {PRESENT: "", ABSENT: "no", UNCERTAIN: "possible"}
 _REST = frozenset({"otherwise", "elsewhere", "remainder", "remaining", "rest"})
 _CHANGES = {"": "", "same": "unchanged", "worse": "increased", "better": "decreased", "new": "new"}
+
+
+def _add(found: list[Match], anatomy: Match) -> None:
+    """Append an anatomy; of two in a row ("hilar vasculature") the last is the one spoken of."""
+    if found and found[-1].end == anatomy.start:
+        found.pop()
+    found.append(anatomy)
 
 
 def _qualifies(m: Match) -> bool:

@@ -12,17 +12,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from metrics.rules.tables import Lexicon, Match, load
+from metrics.rules.words import bag
 
 PRESENT, ABSENT, UNCERTAIN, SUPPOSED = "present", "absent", "uncertain", "supposed"
 _STATUS = {"neg": ABSENT, "unc": UNCERTAIN, "hyp": SUPPOSED}
 _HARD = frozenset(";:?.")
 _JOINS = frozenset({",", "and", "or", "nor", "/", "&", "with", "("})
-_OPENERS = frozenset("there the this it these a an however now".split())
-_AFTERWARDS = frozenset(
-    "be been now subsequently completely entirely essentially since also is are has have had was were which that in".split()
+_OPENERS = bag("there the this it these a an however now")
+_AFTERWARDS = bag(
+    "be been now subsequently completely entirely essentially since also is are has have had was were which that in"
 )
 
 
+_VERSUS = frozenset({"versus", "vs"})
+_LINKS = frozenset({"represent", "representing", "is", "are", "of", "reflect", "reflecting", "for"})
 _AUXILIARIES = frozenset({"is", "are", "has", "have", "been", "was", "were", "be", "completely", "now", "largely"})
 
 
@@ -47,7 +50,7 @@ class Scopes:
     def _hard(self, at: int) -> bool:
         if self.lemmas[at] not in _HARD:
             return False
-        around = self.lemmas[at - 1 : at] + self.lemmas[at + 1 : at + 2]
+        around = [*self.lemmas[max(at - 1, 0) : at], *self.lemmas[at + 1 : at + 2]]
         return not (self.lemmas[at] == "." and len(around) == 2 and all(w[0].isdigit() for w in around))
 
     # -------------------------------------------------------------- forward
@@ -140,13 +143,26 @@ class Scopes:
 
     def _backward(self, trigger: Match) -> None:
         kind = trigger.roles["trigger"]
+        if self.lemmas[trigger.start] in _VERSUS:
+            self._mark(self._segment_before(trigger.start), trigger.start, "unc<")
+            return
         if not kind.endswith("<"):
             if not self._also_backward(trigger):
                 return
             kind = trigger.roles["post"]
-        for at in range(self._back(trigger.start), trigger.end):
+        self._mark(self._back(trigger.start), trigger.end, kind)
+
+    def _mark(self, start: int, end: int, kind: str) -> None:
+        for at in range(start, end):
             if self.status[at] != SUPPOSED:
                 self.status[at] = _STATUS[kind[:3]]
+
+    def _segment_before(self, end: int) -> int:
+        """Return where the words that belong together up to `end` begin."""
+        at = end
+        while at and self.lemmas[at - 1] not in _JOINS and not self._hard(at - 1) and self.lemmas[at - 1] not in _LINKS:
+            at -= 1
+        return at
 
     def _back(self, end: int) -> int:
         at = end - 1

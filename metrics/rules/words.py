@@ -7,6 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
+
+def bag(text: str) -> frozenset[str]:
+    """Return the words of a text."""
+    return frozenset(text.split())
+
+
 TOKEN = re.compile(r"\w+|[^\w\s]")
 """A token: a run of letters and digits, or one other mark. Joined by blanks, tokens are an annotation's `text`."""
 
@@ -24,7 +30,7 @@ _IRREGULAR = {
     "pneumonias": "pneumonia", "hemidiaphragms": "hemidiaphragm", "centimeters": "cm", "millimeters": "mm",
     "oesophagus": "esophagus", "colour": "color",
 }  # fmt: skip
-_KEPT = frozenset("is was has as this his its us plus versus vs does less across always".split())
+_KEPT = bag("is was has as this his its us plus versus vs does less across always")
 
 
 @lru_cache(maxsize=1 << 15)

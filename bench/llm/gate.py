@@ -74,7 +74,7 @@ def passed_on(place: Place, remote: str, why: str) -> Place:
 
 
 def _parse(url: str, option: str) -> tuple[str, int | None, str, str]:
-    if not _PLAIN.fullmatch(url):
+    if not is_plain(url):
         raise BenchError(f"{option}: {url!r} is not a plain URL: write http://host:port, without user, ? or #")
     try:
         parts = urlsplit(url)
@@ -84,6 +84,11 @@ def _parse(url: str, option: str) -> tuple[str, int | None, str, str]:
     if parts.scheme not in ("http", "https") or not (_NAME.fullmatch(host) or _address(host)):
         raise BenchError(f"{option}: {url!r} is not a URL of an http server: write http://host:port")
     return host, port, parts.path, parts.scheme
+
+
+def is_plain(url: str) -> bool:
+    """Whether a URL or host has only characters that all parsers read alike."""
+    return bool(_PLAIN.fullmatch(url))
 
 
 def is_this_machine(host: str) -> bool:

@@ -22,7 +22,7 @@ from bench.contracts import Context, Question
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.llm import http
 from bench.llm.backend import Identity, LLMOptions, Lost, Reply, TooLong, longest, size
-from bench.llm.gate import Place, place_of
+from bench.llm.gate import Place, is_plain, place_of
 
 STEP = 2048
 """num_ctx grows by this many tokens, since the server loads the model again at each change."""
@@ -244,19 +244,19 @@ class Ollama:
 
 def _url(host: str) -> str:
     """Return a host as Ollama's tools take it ("", ":1234", "box", "https://box") as a URL with its port."""
-    if "://" not in host:
-        host = f"http://{'127.0.0.1' if not host or host.startswith(':') else ''}{host}"
-        default = 11434
-    else:
+    if host and not is_plain(host):
+        return host  # refused where it is read
+    default = 11434
+    if "://" in host:
         default = 443 if host.startswith("https://") else 80
+    else:
+        host = f"http://{'127.0.0.1' if not host or host.startswith(':') else ''}{host}"
     parts = urlsplit(host)
     try:
         known = parts.port is not None or not parts.hostname
     except ValueError:
         return host
-    if known or any(mark in host for mark in "@?#\\"):
-        return host  # nothing to add, or refused where it is read
-    return f"{parts.scheme}://{parts.netloc.rstrip(':')}:{default}{parts.path}"
+    return host if known else f"{parts.scheme}://{parts.netloc.rstrip(':')}:{default}{parts.path}"
 
 
 def _context_length(info: Mapping[str, Any]) -> int | None:

@@ -1,0 +1,260 @@
+"""Small HTTP servers that speak the documented protocols of Ollama, OpenAI and Anthropic, for tests of the clients.
+
+Each keeps what it was asked (`asked`: the bodies of chat requests; `seen`: method and path of every request) and how
+many requests it held at one time (`peak`). `script` holds the first answers: a status with a JSON body, or a text.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+import socket
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+Said = tuple[int, Any]
+
+
+class Server:
+    """Answers on a loopback port while the `with` block lasts. Subclasses say what, in `route`."""
+
+    host = "127.0.0.1"
+
+    def __init__(self, answer: Callable[[str], str] | None = None, port: int = 0) -> None:
+        self.answer = answer or (lambda prompt: json.dumps({"answer": prompt}))
+        self.port = port
+        self.script: list[Said | str] = []
+        self.headers: dict[str, str] = {"retry-after-ms": "1"}
+        self.asked: list[dict[str, Any]] = []
+        self.seen: list[str] = []
+        self.got: list[dict[str, str]] = []
+        self.peak = 0
+        self.together: threading.Barrier | None = None
+        self.dies_after: int | None = None
+        self.stuck: threading.Event | None = None
+        self._now = 0
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.host}:{self.port}"
+
+    def __enter__(self) -> Server:
+        owner = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def setup(self) -> None:
+                super().setup()
+                owner._sockets.add(self.connection)
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+            def do_GET(self) -> None:
+                self._serve({})
+
+            def do_POST(self) -> None:
+                text = self.rfile.read(int(self.headers.get("content-length") or 0))
+                self._serve(json.loads(text or b"{}"))
+
+            def _serve(self, body: dict[str, Any]) -> None:
+                owner.seen.append(f"{self.command} {self.path}")
+                owner.got.append({name.lower(): value for name, value in self.headers.items()})
+                with suppress(BrokenPipeError, ConnectionResetError):
+                    said = owner.route(self.command, self.path, body)
+                    if said is None:
+                        self.close_connection = True
+                        return
+                    status, answer = said
+                    data = json.dumps(answer).encode()
+                    self.send_response(status)
+                    for name, value in {**owner.headers, "content-type": "application/json"}.items():
+                        self.send_header(name, value)
+                    self.send_header("content-length", str(len(data)))
+                    self.end_headers()
+                    self.wfile.write(data)
+
+        self._http = ThreadingHTTPServer((self.host, self.port), Handler)
+        self._http.daemon_threads, self._http.block_on_close = True, False
+        self.port = self._http.server_address[1]
+        self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End as a killed server does: nobody listens, and open connections break."""
+        if self.stuck is not None:
+            self.stuck.set()
+        self._http.shutdown()
+        self._http.server_close()
+        for connection in list(self._sockets):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
+    def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
+        raise NotImplementedError
+
+    def chat(self, body: dict[str, Any], prompt: str) -> Said | str | None:
+        """Count a chat request in and out; return a scripted answer, else that of `answer`, None where the server died."""
+        with self._lock:
+            if self.dies_after is not None and len(self.asked) >= self.dies_after:
+                threading.Thread(target=self.stop, daemon=True).start()
+                return None
+            self.asked.append(body)
+            self._now += 1
+            self.peak = max(self.peak, self._now)
+            scripted = self.script.pop(0) if self.script else None
+        try:
+            if self.together is not None:
+                self.together.wait(10)
+            if self.stuck is not None:
+                self.stuck.wait(30)
+            return self.answer(prompt) if scripted is None else scripted
+        finally:
+            with self._lock:
+                self._now -= 1
+
+
+def last(messages: list[dict[str, Any]]) -> str:
+    return str(messages[-1]["content"])
+
+
+class OllamaServer(Server):
+    """Ollama's /api/chat, /api/show, /api/tags and /api/version, without streaming.
+
+    A prompt has one token in `bytes_per_token` bytes and 8 a turn. One longer than num_ctx is refused where the request
+    says ``truncate: false`` and the version knows it; else it is cut as `cut` says, and only the count tells: "half" of
+    num_ctx (as the real server does), or all of it ("full"). `cache`: later prompts are counted without their prefix.
+    """
+
+    def __init__(
+        self,
+        answer: Callable[[str], str] | None = None,
+        *,
+        model: str = "llama3:70b-instruct",
+        context: int = 8192,
+        version: str = "0.30.5",
+        bytes_per_token: float = 4,
+        cut: str = "half",
+        cache: bool = False,
+        remote: Mapping[str, str] | None = None,
+        port: int = 0,
+    ) -> None:
+        super().__init__(answer, port)
+        self.model, self.context, self.version = model, context, version
+        self.bytes_per_token, self.cut, self.cache = bytes_per_token, cut, cache
+        self.remote = dict(remote or {})
+        self.digest = "5" * 64
+        self.loads: list[int] = []
+
+    def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
+        if path == "/api/version":
+            return 200, {"version": self.version}
+        details = {"format": "gguf", "family": "llama", "parameter_size": "70.6B", "quantization_level": "Q4_0"}
+        if path == "/api/tags":
+            entry = {"name": self.model, "model": self.model, "size": 1, "digest": self.digest, "details": details}
+            return 200, {"models": [{**entry, **self.remote}]}
+        if body.get("model") not in (self.model, self.model.removesuffix(":latest")):
+            return 404, {"error": f"model '{body.get('model')}' not found"}
+        if path == "/api/show":
+            info = {"general.architecture": "llama", "llama.context_length": self.context}
+            return 200, {"details": details, "model_info": info, "capabilities": ["completion"], **self.remote}
+        if path == "/api/chat":
+            return self._chat(body)
+        return 404, {"error": "not found"}
+
+    def _chat(self, body: dict[str, Any]) -> Said | None:
+        messages, options = body["messages"], body.get("options") or {}
+        num_ctx = int(options.get("num_ctx", 4096))
+        tokens = sum(math.ceil(len(m["content"].encode()) / self.bytes_per_token) + 8 for m in messages)
+        said = self.chat(body, last(messages))
+        if said is None or isinstance(said, tuple):
+            return said
+        if not self.loads or self.loads[-1] != num_ctx:
+            self.loads.append(num_ctx)
+            fresh = True
+        else:
+            fresh = False
+        counted, written = tokens, len(said.split())
+        if tokens > num_ctx:
+            knows = tuple(int(n) for n in re.findall(r"\d+", self.version)[:2]) >= (0, 13)
+            if knows and body.get("truncate") is False:
+                return 400, {"error": f"prompt too long; exceeded max context length by {tokens - num_ctx} tokens"}
+            counted = num_ctx // 2 + 2 if self.cut == "half" else num_ctx
+            said = json.dumps({"answer": "read a part only"})
+        elif self.cache and not fresh:
+            counted = 9
+        cut_off = "length" if written > options.get("num_predict", 10**9) else "stop"
+        return 200, {
+            "model": body["model"],
+            "created_at": "2026-11-24T00:00:00Z",
+            "message": {"role": "assistant", "content": said},
+            "done": True,
+            "done_reason": cut_off,
+            "prompt_eval_count": counted,
+            "eval_count": written,
+        }
+
+
+class OpenAIServer(Server):
+    """OpenAI's /v1/models and /v1/chat/completions."""
+
+    def __init__(
+        self, answer: Callable[[str], str] | None = None, *, entry: Mapping[str, Any] | None = None, port: int = 0
+    ) -> None:
+        super().__init__(answer, port)
+        self.entry = {"id": "judge", "object": "model", "created": 1, "owned_by": "vllm", **(entry or {})}
+        self.finish = "stop"
+        self.shown: dict[str, Any] | None = None
+
+    def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
+        if path == "/v1/models":
+            return 200, {"object": "list", "data": [self.entry]}
+        if path == "/api/show" and self.shown is not None:
+            return 200, self.shown
+        if path != "/v1/chat/completions":
+            return 404, {"error": {"message": "not found"}}
+        said = self.chat(body, last(body["messages"]))
+        if said is None or isinstance(said, tuple):
+            return said
+        message = {"role": "assistant", "content": said}
+        usage = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+        choice = {"index": 0, "message": message, "finish_reason": self.finish}
+        common = {"id": "x", "object": "chat.completion", "created": 1, "model": body["model"]}
+        return 200, {**common, "choices": [choice], "usage": usage}
+
+
+class AnthropicServer(Server):
+    """Anthropic's Messages, at the paths of its own interface, of Bedrock and of Vertex AI."""
+
+    stop_reason = "end_turn"
+
+    def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
+        known = ("/v1/messages", "/model/claude/invoke")
+        if path not in known and not path.endswith("/publishers/anthropic/models/claude:rawPredict"):
+            return 404, {"type": "error", "error": {"type": "not_found_error", "message": path}}
+        said = self.chat(body, last(body["messages"]))
+        if said is None or isinstance(said, tuple):
+            return said
+        block: dict[str, Any] = {"type": "text", "text": said}
+        if body.get("tools"):
+            block = {"type": "tool_use", "id": "t", "name": body["tools"][0]["name"], "input": json.loads(said)}
+        usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 3}
+        common = {"id": "m", "type": "message", "role": "assistant", "model": "claude"}
+        return 200, {
+            **common,
+            "content": [block],
+            "stop_reason": self.stop_reason,
+            "stop_sequence": None,
+            "usage": usage,
+        }

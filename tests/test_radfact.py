@@ -32,7 +32,7 @@ from metrics.radfact.entailment import Query, read_verdict
 from metrics.radfact.phrases import Phrase, read_phrases
 from metrics.radfact.prompting import Malformed
 from metrics.radfact.qualify import qualify, split_cases, spread, verdict_cases, wilson
-from metrics.radfact.texts import fold, locate, matching
+from metrics.radfact.texts import covered, fold, locate, matching
 
 # ------------------------------------------------------------------ a scripted model
 
@@ -469,6 +469,8 @@ def test_statements_are_read_with_the_sentence_that_makes_them() -> None:
     [
         (["No edema or pneumothorax. Clear lungs."], "not in it: No edema or pneumothorax. Clear lungs."),
         (["CT is advised."], "sentences of the report are missing"),
+        (["CT is advised."] * 5, "more often than the report says it: CT is advised."),
+        (["PA and lateral views.", "No edema or pneumothorax."], "sentences of the report are missing"),
         ([], "sentences of the report are missing"),
     ],
 )
@@ -481,6 +483,29 @@ def test_splits_that_cannot_count(listed: list[str], complaint: str) -> None:
 def test_splits_of_another_shape(data: Any) -> None:
     with pytest.raises(Malformed):
         read_phrases(data, REPORT)
+
+
+def test_what_an_answer_may_leave_out_and_repeat() -> None:
+    listed = [
+        {"orig": "No edema. No mass.", "new": ["No edema.", "No mass."]},
+        {"orig": "No edema.", "new": ["No edema."]},
+        {"orig": "...", "new": []},
+    ]
+    assert len(read_phrases({"sentence_list": listed}, "1. No edema. No mass. 2. No edema.")) == 3
+    with pytest.raises(Malformed, match="missing"):
+        read_phrases({"sentence_list": listed[:1]}, "1. No edema. No mass. 2. No edema.")
+    with pytest.raises(Malformed, match="not in it"):
+        read_phrases({"sentence_list": [*listed, {"orig": " ", "new": ["A mass."]}]}, "No edema. No mass. No edema.")
+    twice = [{"orig": "No edema.", "new": ["No edema."]}] * 2
+    assert len(read_phrases({"sentence_list": twice}, "No edema. NO EDEMA.")) == 2
+
+
+def test_coverage_counts_places_once() -> None:
+    assert covered(["a b", "A b."], "ab cd") == 0.5
+    assert covered(["ab", "ab"], "ab ab") == 1.0
+    assert covered(["abc", "bcd"], "ab cd") == 1.0
+    assert covered([], " . ") == 1.0
+    assert covered(["", "x"], "ab") == 0.0
 
 
 def test_folding_and_locating() -> None:

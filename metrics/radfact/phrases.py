@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -12,10 +13,11 @@ from bench.contracts import LLM, Annotator, NoAnswer, Sampling, Unannotated
 from bench.errors import BenchError
 from metrics.radfact.asking import ask
 from metrics.radfact.prompting import Malformed, Task
-from metrics.radfact.texts import covered, letters
+from metrics.radfact.texts import covered, fold, letters
 
-LEAST_COVERED = 0.5
-"""Share of a report's letters that the sentences of an answer must hold: less means that findings were passed over."""
+LEAST_COVERED = 0.9
+"""Share of a report's letters and digits that the sentences of an answer must hold: less means that some were passed
+over, and findings with them. Not 1: headings and numbering may go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,17 +64,21 @@ def read_phrases(data: Any, report: str) -> tuple[Phrase, ...]:
     """Return the statements of an answer about `report`. Raises Malformed.
 
     Each `orig` must stand in the report (letters and digits compared, so that case, spacing and punctuation may
-    differ), and together they must hold at least half of it.
+    differ), no entry may come more often than its sentence, and together they must hold nine tenths of the report.
     """
     try:
         sentences = _Parsed.model_validate(data).sentence_list
     except ValidationError as err:
         raise Malformed(_first(err)) from None
+    entries = Counter((letters(sentence.orig), *map(fold, sentence.new)) for sentence in sentences)
     whole = letters(report)
     for sentence in sentences:
-        if letters(sentence.orig) not in whole:
+        orig = letters(sentence.orig)
+        if orig not in whole or (not orig and any(map(letters, sentence.new))):
             raise Malformed(f'"orig" must be copied from the report, word for word; this is not in it: {sentence.orig}')
-    if covered([sentence.orig for sentence in sentences], report) < LEAST_COVERED:
+        if entries[orig, *map(fold, sentence.new)] > max(1, whole.count(orig)):
+            raise Malformed(f"a sentence is listed more often than the report says it: {sentence.orig}")
+    if covered((sentence.orig for sentence in sentences), report) < LEAST_COVERED:
         raise Malformed(
             "sentences of the report are missing: list every one, with an empty list where it states nothing"
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import sqrt
 from typing import Any, Protocol, TypeVar, cast
 
@@ -156,10 +156,11 @@ class Counted:
     """A chat model with what its questions took."""
 
     llm: LLM
+    answered: int = 0
     calls: int = 0
+    """Calls that the answers took: more than there are answers where the model was asked again."""
     cached: int = 0
-    asked_again: int = 0
-    unanswered: Counter[str] = field(default_factory=Counter)
+    unanswered: int = 0
     seconds: float = 0.0
 
     def fingerprint(self) -> str:
@@ -185,20 +186,20 @@ class Counted:
 
     def _count(self, answer: Answer | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):
-            self.unanswered[answer.kind] += 1
-            self.calls += 1
+            self.unanswered += 1
         elif answer.cached:
             self.cached += 1
         else:
+            self.answered += 1
             self.calls += answer.attempts
-            self.asked_again += answer.attempts - 1
 
     def describe(self) -> str:
-        """Return one line on calls and time."""
-        rate = f" ({self.calls / self.seconds:.1f} calls/s)" if self.calls and self.seconds else ""
+        """Return one line on questions, calls and time."""
+        asked = self.answered + self.unanswered
+        rate = f" ({asked / self.seconds:.1f}/s)" if asked and self.seconds else ""
         return (
-            f"at least {self.calls} calls in {self.seconds:.1f} s{rate}, {self.asked_again} of them to ask again; "
-            f"{self.cached} answers from the cache"
+            f"{asked} questions asked in {self.seconds:.1f} s{rate}, {self.cached} more answered from the cache; "
+            f"{self.answered} answers took {self.calls} calls, {self.unanswered} questions stayed without one"
         )
 
 

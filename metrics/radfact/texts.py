@@ -41,10 +41,20 @@ def locate(part: str, text: str) -> tuple[int, int] | None:
     return found.span() if found else None
 
 
-def covered(parts: Sequence[str], text: str) -> float:
-    """Return the share of a text's letters and digits that `parts`, cut out of it, hold; 1 for a text without any."""
-    whole = len(letters(text))
-    return min(1.0, sum(len(letters(part)) for part in parts) / whole) if whole else 1.0
+def covered(parts: Iterable[str], text: str) -> float:
+    """Return the share of a text's letters and digits that stand in `parts`, cut out of it; 1 for a text without any.
+
+    A part that stands in the text several times covers one place each time it is given.
+    """
+    whole = letters(text)
+    taken = bytearray(len(whole))
+    for part in map(letters, parts):
+        start = whole.find(part) if part else -1
+        while start >= 0 and all(taken[start : start + len(part)]):
+            start = whole.find(part, start + 1)
+        if start >= 0:
+            taken[start : start + len(part)] = b"\1" * len(part)
+    return sum(taken) / len(whole) if whole else 1.0
 
 
 def matching(edges: Mapping[int, Sequence[int]]) -> int:

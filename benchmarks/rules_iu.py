@@ -70,7 +70,7 @@ class Report:
     terms: frozenset[Term]
 
     def tagged(self, label: str) -> bool:
-        """Tell whether a term stands for the label; No Finding: whether every term is of a normal report or a device."""
+        """Tell whether a term stands for the label; for No Finding, every term must (devices aside)."""
         if label == "No Finding":
             allowed = [*TAGS[label], *TAGS["Support Devices"]]
             return all(any(test(term) for test in allowed) for term in self.terms)

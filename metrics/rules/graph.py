@@ -33,6 +33,7 @@ _ANATOMIC_WORDS = bag(
     "aorta vasculature air-space volume"
 )
 _SILENT = bag("of the a an in on and or to with at from")
+_PARTS = frozenset({",", ";", "and", "or", "with", "."})
 _SUGGEST = bag(
     "represent reflect suggest represents reflects suggesting representing reflecting suspicious concerning worrisome "
     "consistent compatible keeping indicate likely suggestive"
@@ -89,6 +90,8 @@ def _entities(sentence: Sentence) -> Iterator[_Entity]:
             continue
         if "finding" in roles:
             yield from _split(sentence, m)
+        elif roles.get("anatomy") == "study":
+            continue
         elif "anatomy" in roles:
             yield from _words_of(sentence, m, True)
         elif "state" in roles:
@@ -143,7 +146,7 @@ def _relate_anatomy(entity: _Entity, index: int, found: Sequence[_Entity]) -> No
     if after is not None and after.anatomy and after.word - entity.word <= 2 and (not entity.head or _side(entity)):
         entity.relations.append(("modify", after))
     elif _side(entity):
-        target = _near(entity, index, found, lambda other: other.head and other is not entity)
+        target = _near(index, found, lambda other: other.head and other is not entity)
         if target is not None:
             entity.relations.append(("modify", target))
 
@@ -152,7 +155,7 @@ def _side(entity: _Entity) -> bool:
     return "side" in entity.match.roles and "anatomy" not in entity.match.roles
 
 
-def _near(entity: _Entity, index: int, found: Sequence[_Entity], fits: Callable[[_Entity], bool]) -> _Entity | None:
+def _near(index: int, found: Sequence[_Entity], fits: Callable[[_Entity], bool]) -> _Entity | None:
     """Return the next entity that fits, else the one before."""
     for other in [*found[index + 1 : index + 4], *reversed(found[max(0, index - 3) : index])]:
         if fits(other):
@@ -161,8 +164,8 @@ def _near(entity: _Entity, index: int, found: Sequence[_Entity], fits: Callable[
 
 
 def _modify(entity: _Entity, index: int, found: Sequence[_Entity]) -> None:
-    target = _near(entity, index, found, lambda other: not other.anatomy and other.head)
-    target = target or _near(entity, index, found, lambda other: other.anatomy and other.head)
+    target = _near(index, found, lambda other: not other.anatomy and other.head)
+    target = target or _near(index, found, lambda other: other.anatomy and other.head)
     if target is not None:
         entity.relations.append(("modify", target))
 
@@ -198,7 +201,7 @@ def _own_anatomy(entity: _Entity, index: int, found: Sequence[_Entity], sentence
 def _reaches(first: _Entity, second: _Entity, sentence: Sentence) -> bool:
     """Tell whether nothing between an observation and an anatomy begins a phrase of its own."""
     between = sentence.words.lemmas[first.word + 1 : second.word]
-    return not any(word in (",", ";", "and", "or", "with", ".") for word in between)
+    return not any(word in _PARTS or word in _SUGGEST for word in between)
 
 
 def _suggest(entity: _Entity, index: int, found: Sequence[_Entity], sentence: Sentence) -> None:

@@ -27,13 +27,6 @@ _OWN_PLACE = {
     "pulmonary_artery": "pulmonary_artery", "enteric_tube": "abdomen", "free_air": "diaphragm",
 }  # fmt: skip
 """The place that a finding implies."""
-_LINKS = bag(
-    "in at of on within over along near to involving the a an is are was were be been seen noted present this its "
-    "identified visualized again now also remain remains appear appears which has have located size side sided aspect "
-    "projecting projects overlying involve involves region area layering interval since from compared prior study both "
-    "level mildly and"
-)
-_BEFORE = bag("the a an some there this of in amount degree area focus region evidence component and likely may")
 _ADJECTIVES = bag("of in the both a upper lower visualized superior thoracic posterior anterior central")
 """Words that may stand between a state and its anatomy."""
 _COPULAS = frozenset({"is", "are", "was", "were", "be", "appear", "appears", "remain", "remains"})
@@ -182,7 +175,7 @@ class _Reader:
             word = self.lemmas[at]
             if word == ",":
                 after = self.at[at + 1] if at + 1 < n else None
-                if after is None or "change" not in after.roles:
+                if after is None or not {"change", "side"} & after.roles.keys():
                     break
             elif word in _BREAKS and not (word == "and" and at + 1 < n and self._continues(at + 1)):
                 break

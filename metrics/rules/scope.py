@@ -165,7 +165,7 @@ class Scopes:
         return at
 
     def _back(self, end: int) -> int:
-        at = end - 1
+        at = end - 2 if self.lemmas[max(end - 1, 0)] == ":" else end - 1  # "Pneumothorax: none"
         while at >= 0 and self.lemmas[at] in _AFTERWARDS:
             at -= 1
         while at >= 0:

@@ -193,9 +193,7 @@ class Network:
         offsets = [0, *accumulate(map(len, kept))][:-1]
         pairs = np.concatenate([own + offset for own, offset in zip(tables, offsets, strict=True)], axis=1)
         chosen = torch.from_numpy(np.concatenate(kept)).to(self.device)
-        labels = self._heads.relations(
-            words, spans[chosen], mentions[chosen], torch.from_numpy(pairs).to(self.device)
-        )
+        labels = self._heads.relations(words, spans[chosen], mentions[chosen], torch.from_numpy(pairs).to(self.device))
         ends = list(accumulate(table.shape[1] for table in tables))
         found = []
         for own, table, part in zip(kept, tables, np.split(labels.cpu().numpy(), ends[:-1]), strict=True):
@@ -283,16 +281,7 @@ def load(files: ModelFiles, vocabulary: Any) -> Any:
             model = made(vocab=vocabulary, embedder=Encoder(AutoModel.from_config(config)), **settings)
         state = torch.load(files.folder / WEIGHTS, map_location="cpu", weights_only=True)
         model.load_state_dict({key: value for key, value in state.items() if not key.endswith(DERIVED)}, strict=True)
-    except (
-        OSError,
-        RuntimeError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        pickle.UnpicklingError,
-    ) as err:
+    except UNLOADABLE as err:
         lines = str(err).splitlines()
         why = " ".join(line.strip() for line in lines[:3])
         raise BenchError(f"{files.folder}: not loadable as a RadGraph model on {files.encoder}: {why}") from None

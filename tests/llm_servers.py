@@ -37,7 +37,7 @@ class Server:
         self.dies_after: int | None = None
         self.stuck: threading.Event | None = None
         self._now = 0
-        self._lock = threading.Lock()
+        self._lock, self._stopping = threading.Lock(), threading.Lock()
         self._sockets: set[socket.socket] = set()
 
     @property
@@ -93,9 +93,15 @@ class Server:
 
     def stop(self) -> None:
         """End as a killed server does: nobody listens, and open connections break."""
+        with self._stopping:
+            self._stop()
+
+    def _stop(self) -> None:
         if self.stuck is not None:
             self.stuck.set()
-        self._http.shutdown()
+        if self._thread.is_alive():
+            self._http.shutdown()
+            self._thread.join()
         self._http.server_close()
         for connection in list(self._sockets):
             with suppress(OSError):
@@ -105,7 +111,7 @@ class Server:
         raise NotImplementedError
 
     def chat(self, body: dict[str, Any], prompt: str) -> Said | str | None:
-        """Count a chat request in and out; return a scripted answer, else that of `answer`, None where the server died."""
+        """Count a chat request in and out; return a scripted answer, else that of `answer`; None where it died."""
         with self._lock:
             if self.dies_after is not None and len(self.asked) >= self.dies_after:
                 threading.Thread(target=self.stop, daemon=True).start()

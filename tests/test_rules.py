@@ -126,6 +126,11 @@ SENTENCES = {
     "The lungs and pleural spaces show no acute abnormality.": ["absent lung_abnormality"],
     "No acute osseous abnormality.": ["absent bone_abnormality"],
     "Low lung volumes with prominent perihilar opacities.": ["present low_volumes", "present opacity"],
+    "The lungs are otherwise clear.": ["absent lung_abnormality"],
+    "The left lung shows a nodule and the heart is normal.": ["present nodule", "absent cardiomegaly"],
+    "The lungs are hyperinflated, mediastinum normal.": ["present hyperinflation", "absent mediastinal_widening"],
+    "Effusion is suspected.": ["uncertain effusion"],
+    "Suspected effusion and atelectasis.": ["uncertain effusion", "uncertain atelectasis"],
     # devices
     "Right IJ line with tip in the lower SVC, no pneumothorax.": ["present central_line", "absent pneumothorax"],
     "Status post median sternotomy.": ["present sternotomy"],

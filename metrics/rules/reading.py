@@ -258,7 +258,9 @@ class _Reader:
                 break
             if "state" in other.roles and not {"grade", "side", "change", "anatomy"} & other.roles.keys():
                 break
-            if other.roles.get("trigger", "pseudo") not in ("pseudo", "neg>", "unc>"):
+            if other.roles.get("trigger", "pseudo") not in ("pseudo", "neg>", "unc>") and (
+                self.lemmas[other.start] not in _REST
+            ):
                 break
             if "anatomy" in other.roles and not (found and other.end == found[-1].start):
                 found.append(other)

@@ -31,11 +31,11 @@ def number(score: Mapping[str, Any]) -> str:
 
 
 def interval(score: Mapping[str, Any]) -> str:
-    """Return "low–" and "high" on lines of their own, or nothing."""
+    """Return the bounds, the lower one above, or nothing."""
     if score["ci_low"] is None or score["ci_high"] is None:
         return ""
     low, high = (score[key] * score["scale"] for key in ("ci_low", "ci_high"))
-    return f"{low:.{score['decimals']}f}–\n{high:.{score['decimals']}f}"
+    return f"{low:.{score['decimals']}f}\n{high:.{score['decimals']}f}"
 
 
 def column_keys(summaries: Iterable[Mapping[str, Any]], full: bool) -> list[str]:
@@ -101,7 +101,7 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     run = summaries[0]["run"]
     if run["bootstrap"]:
         unit = "patients" if run["cluster"] == "group" else "cases"
-        lines[f"Intervals: {run['confidence']:.0%}, {run['bootstrap']} resamples of {unit}, seed {run['seed']}"] = None
+        lines[f"Intervals: {run['confidence']:.0%}, {run['bootstrap']} resamples of {unit}, seed {run['seed']}; below each score its bounds"] = None
     return list(lines)
 
 

@@ -3,8 +3,8 @@
     python benchmarks/rules_iu.py [FOLDER] [--half odd|even|both] [--errors LABEL]
 
 FOLDER holds ``indiana_reports.csv`` (default: $BENCH_IU_XRAY). A report is its findings and impression together, since
-the terms were given to the whole report. The lexicon was developed on reports of even uid; the odd ones were set aside
-for the figures in docs/rules.md. `TAGS` says which terms stand for which of CheXpert's observations. The terms do not
+the terms were given to the whole report. Lexicon, rules and the table of terms below were
+developed on reports of even uid; the odd ones were set aside for the figures in docs/rules.md. `TAGS` says which terms stand for which of CheXpert's observations. The terms do not
 know uncertainty: an uncertain label counts as positive here, unless the second table says otherwise.
 """
 
@@ -167,11 +167,11 @@ def main() -> None:
     if options.errors:
         print(errors(given, options.errors))
         return
-    start = time.perf_counter()
+    start = time.process_time()
     for report in given:
         annotation(report.text)
-    seconds = time.perf_counter() - start
-    print(f"{len(given)} reports ({options.half} uid), {len(given) / seconds:,.0f} a second, cold\n")
+    seconds = time.process_time() - start
+    print(f"{len(given)} reports ({options.half} uid), {len(given) / seconds:,.0f} a CPU second, cold\n")
     print(table(given))
 
 

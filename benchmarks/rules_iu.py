@@ -3,9 +3,9 @@
     python benchmarks/rules_iu.py [FOLDER] [--half odd|even|both] [--errors LABEL]
 
 FOLDER holds ``indiana_reports.csv`` (default: $BENCH_IU_XRAY). A report is its findings and impression together, since
-the terms were given to the whole report. Lexicon, rules and the table of terms below were
-developed on reports of even uid; the odd ones were set aside for the figures in docs/rules.md. `TAGS` says which terms stand for which of CheXpert's observations. The terms do not
-know uncertainty: an uncertain label counts as positive here, unless the second table says otherwise.
+the terms were given to the whole report. `TAGS` says which terms stand for which of CheXpert's observations. Lexicon,
+rules and `TAGS` were developed on reports of even uid; the odd ones were set aside for the figures in docs/rules.md.
+The terms do not know uncertainty: an uncertain label counts as positive, and as negative in the last column.
 """
 
 from __future__ import annotations

@@ -344,11 +344,14 @@ def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[
     A unit has the baseline among its runs, or, where all pairs are compared, any two runs.
     """
     found: list[Unit] = []
-    notes: list[str] = []
+    labels = list(dict.fromkeys(label for run in runs for label in run.run["config"]["metrics"]))
+    notes = _absent(runs, labels)
     built: Built = {}
-    for label in dict.fromkeys(label for run in runs for label in run.run["config"]["metrics"]):
+    for label in labels:
         scored: list[_Scored] = []
         for index, run in enumerate(runs):
+            if label not in run.run["config"]["metrics"]:
+                continue
             try:
                 scored.append(_scored(index, run, label, ids, built))
             except Unavailable as err:
@@ -361,13 +364,16 @@ def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[
     return found, notes
 
 
+def _absent(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
+    """Say which metrics of other runs a run was not asked for."""
+    lacking = {run.label: [label for label in labels if label not in run.run["config"]["metrics"]] for run in runs}
+    return [f"{run} was not scored by {', '.join(names)}" for run, names in lacking.items() if names]
+
+
 def _scored(index: int, run: Run, label: str, ids: Sequence[str], built: Built) -> _Scored:
     """Return a metric's kept statistics of a run; raises Unavailable saying why there are none."""
-    given = run.run["config"]["metrics"].get(label)
-    if given is None:
-        raise Unavailable("not among its metrics", "")
     try:
-        metric, columns = _built(label, given, run, built)
+        metric, columns = _built(label, run.run["config"]["metrics"][label], run, built)
     except BenchError as err:
         raise Unavailable(str(err).partition("\n")[0], "") from None
     score = run.summary["scores"].get(columns[0].key, {})

@@ -47,7 +47,7 @@ def _table(rows: Sequence[Comparison], compared: Compared) -> Table:
     settings = compared.settings
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("", overflow="fold")
-    headings = ["baseline", "run", "difference", f"{settings.confidence:.0%} interval", "p boot", "p swap", "", "n"]
+    headings = ["baseline", "run", "change", f"{settings.confidence:.0%} interval", "p boot", "p swap", "", "n"]
     for heading in headings:
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:

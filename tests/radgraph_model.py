@@ -205,10 +205,20 @@ def _calibrate(theirs: Any, name: str, texts: Sequence[str]) -> None:
 
 
 def _center(layer: Any, scores: torch.Tensor, rates: Sequence[float], scale: float) -> None:
-    """Give the scores [n, n_labels] of a layer a spread of `scale`, and let the share `rates` of each be above 0."""
+    """Give the scores [n, n_labels] of a layer a spread of `scale`, and let about the share `rates` be above 0.
+
+    0 is put into the widest gap near that share: no score may be so near to it that rounding decides.
+    """
     with torch.no_grad():
-        few = scores[torch.randperm(len(scores))[:100_000]]
-        high = torch.stack([few[:, k].quantile(1 - rate) for k, rate in enumerate(rates)])
-        spread = few.std(0) / scale
+        high = torch.stack([_gap(scores[:, k].sort().values, 1 - rate) for k, rate in enumerate(rates)])
+        spread = scores.std(0) / scale
         layer.weight /= spread[:, None]
         layer.bias.copy_((layer.bias - high) / spread)
+
+
+def _gap(ascending: torch.Tensor, share: float) -> torch.Tensor:
+    """Return the middle of the widest gap within a hundredth of the scores around `share` of them."""
+    middle, reach = int(share * len(ascending)), max(1, len(ascending) // 100)
+    near = ascending[middle - reach : middle + reach + 1]
+    widest = near.diff().argmax()
+    return (near[widest] + near[widest + 1]) / 2

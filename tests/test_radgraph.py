@@ -207,12 +207,10 @@ def test_a_text_that_fails_alone_fails_alone(made: Made, context: RunContext, mo
     assert found == made.graphs[:9]
 
 
-def test_a_text_without_any_piece_is_not_annotated(made: Made, context: RunContext) -> None:
-    found = annotator(made, context).annotate(["\u200d", TEXTS[0]])
-    assert isinstance(found[0], Unannotated)
-    assert found[1] == made.graphs[0]
-    with pytest.raises(Exception):  # noqa: B017 (the package fails as well, with whatever comes)
-        their_graphs(made.theirs, ["\u200d"])
+def test_words_without_any_piece_are_read_as_the_package_reads_them(made: Made, context: RunContext) -> None:
+    texts = ["\u200d", f"{TEXTS[0]} \u200d clear"]
+    assert annotator(made, context).annotate(texts) == their_graphs(made.theirs, texts)
+    assert annotator(made, context).annotate(texts[:1]) == their_graphs(made.theirs, texts[:1])
 
 
 def test_nothing_is_said(made: Made, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ class Pieces:
     @property
     def size(self) -> int:
         """Pieces a batch grows by."""
-        return len(self.windows[0]) * len(self.windows)
+        return sum(map(len, self.windows[:1])) * len(self.windows)
 
 
 class Encoder(nn.Module):
@@ -92,18 +92,13 @@ class Network:
         self._ids: dict[str, tuple[int, ...]] = {}
 
     def pieces(self, text: str) -> Pieces:
-        """Return a text's words, split as the package does for this model, and their pieces.
-
-        Raises ValueError where no word has a piece.
-        """
+        """Return a text's words, split as the package does for this model, and their pieces."""
         (document,) = self._package.preprocess_reports([text], self.name)
         (words,) = document["sentences"]
         ids = self._word_ids([word[1:] if word in ("/.", "/?") else word for word in words])
         flat = [piece for word in ids for piece in word]
-        if not flat:
-            raise ValueError("the tokeniser finds no piece of a word in it")
         longest = self.settings.max_length
-        size = longest - len(self._start) - len(self._end) if longest else len(flat)
+        size = longest - len(self._start) - len(self._end) if longest else max(1, len(flat))
         windows = tuple(tuple(flat[start : start + size]) for start in range(0, len(flat), size))
         return Pieces(tuple(words), windows, tuple(map(len, ids)))
 
@@ -148,7 +143,7 @@ class Network:
 
     def _words(self, batch: Sequence[Pieces]) -> Tensor:
         """Return float32 [n_words of the batch, hidden]: the mean over a word's pieces, 0 for a word without any."""
-        windows = [window for report in batch for window in report.windows]
+        windows = [window for report in batch for window in report.windows] or [()]
         ids, mask = self._padded(windows)
         states = self._transformer(input_ids=ids, attention_mask=mask)[0]
         starts = np.arange(len(windows)) * ids.shape[1] + len(self._start)

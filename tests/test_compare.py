@@ -291,7 +291,7 @@ def test_a_metric_without_value_in_one_run(score: Score) -> None:
 def test_a_metric_that_one_run_was_not_scored_by(score: Score) -> None:
     found = compared(score("a", ["0.5", "0.6"], metrics=f"{VALUE},rouge-l,bleu-4"), score("b", ["0.7", "0.6"]))
     assert {c.column for c in found.comparisons} == {"Val", "Cost"}
-    assert "b was not scored by rouge-l, bleu-4" in found.notes
+    assert "b was not scored by bleu-4, rouge-l" in found.notes
 
 
 # ------------------------------------------------------------------ which cases

@@ -56,5 +56,5 @@ def annotation(text: str) -> dict[str, Any]:
 
     sentences = reading.read(text)
     found = [statement for sentence in sentences for statement in sentence.statements]
-    phrases = list(dict.fromkeys(statement.phrase for statement in found))
+    phrases = list(dict.fromkeys(statement.phrase for statement in found if not statement.speculated))
     return {"labels": reading.labels(found), **graph.graph(sentences), "phrases": phrases}

@@ -59,7 +59,7 @@ def _one(claim: Statement, others: Sequence[str]) -> list[str]:
     for other in others:
         if any(follows(claim, basis) for basis in statements(other)):
             return [other]
-    if claim.side == "bilateral":
+    if claim.side == "bilateral" or (claim.side == "" and claim.status == ABSENT):
         halves = [_one(replace(claim, side=side), others) for side in ("left", "right")]
         if all(halves):
             return [*halves[0], *halves[1]]

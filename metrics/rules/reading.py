@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from metrics.rules.lexicon import LABELS, SUPPORT, TRIVIAL
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
@@ -30,6 +31,12 @@ _OWN_PLACE = {
 _ADJECTIVES = bag("of in the both a upper lower visualized superior thoracic posterior anterior central")
 """Words that may stand between a state and its anatomy."""
 _COPULAS = frozenset({"is", "are", "was", "were", "be", "appear", "appears", "remain", "remains"})
+_BETWEEN = bag("on the and , in side")
+SUGGEST = bag(
+    "represent reflect suggest suggesting representing reflecting suspicious concerning worrisome likely probably "
+    "possibly be due secondary indicate favor favored"
+)
+"""Words between a finding and what it may be."""
 _BREAKS = bag("and or with ; : . ( above below than but compared for")
 _MEASURES = bag("amount area focus focu degree region evidence component appearance presence foci")
 _DENIED_BY = {
@@ -60,6 +67,8 @@ class Statement:
     """"same", "worse", "better", "new" or ""."""
     kinds: frozenset[str] = frozenset()
     places: frozenset[str] = frozenset()
+    speculated: bool = False
+    """Whether it only says what another finding may be: "opacity, likely atelectasis"."""
     phrase: str = field(default="", compare=False)
     """The statement as a short sentence of its own; reads back as an equal statement."""
 
@@ -109,7 +118,10 @@ class _Reader:
                 if self._said_normal(m):
                     status = ABSENT
                 labels += (m.roles["also"],) if "also" in m.roles else ()
-                yield m.start, self._statement(finding, status, labels, m, self._around(m))
+                around = self._around(m)
+                for own in self._sides(m) or [[]]:
+                    made = self._statement(finding, status, labels, m, [*around, *own])
+                    yield m.start, replace(made, speculated=status == UNCERTAIN and self._speculated(index))
 
     def _said_normal(self, m: Match) -> bool:
         """Tell whether a finding is the subject of "normal": "vascular engorgement is within normal limits"."""
@@ -120,6 +132,27 @@ class _Reader:
         if state is None or state.roles.get("state") != "normal" or self.status[at] != PRESENT:
             return False
         return SUPPORT not in self.lexicon.concepts[m.roles["finding"]].labels
+
+    def _speculated(self, index: int) -> bool:
+        """Tell whether a finding before is said to suggest this one."""
+        for other in reversed(self.matches[:index]):
+            if "finding" in other.roles and self.status[other.end - 1] == PRESENT:
+                return bool(SUGGEST & set(self.lemmas[other.end : self.matches[index].start]))
+        return False
+
+    def _sides(self, m: Match) -> list[list[Match]]:
+        """Return grade and side of each half of "effusions, large on the left and small on the right"."""
+        after = [q for q in self.matches if q.start >= m.end][:5]
+        while after and not {"grade", "side"} & after[0].roles.keys():
+            if _qualifies(after[0]) or after[0].roles.keys() & {"finding", "trigger"}:
+                return []
+            after = after[1:]
+        four = after[:4]
+        kinds = ["grade" if "grade" in q.roles else "side" if "side" in q.roles else "" for q in four]
+        if kinds != ["grade", "side", "grade", "side"] or four[1].roles["side"] == four[3].roles["side"]:
+            return []
+        between = {w for q, r in pairwise(four) for w in self.lemmas[q.end : r.start]}
+        return [four[:2], four[2:]] if between <= _BETWEEN else []
 
     def _around(self, m: Match) -> list[Match]:
         """Return the qualifiers and anatomies that belong to a named finding."""
@@ -309,9 +342,8 @@ class _Reader:
             labels = tuple(dict.fromkeys((*labels, *_DENIED_BY.get(region, ()))))
         else:
             labels = ()
-        return Statement(
-            region, ABSENT, labels, side, "", "", frozenset({"rest"} if rest else ()), places, phrase + "."
-        )
+        kinds = frozenset({"rest"} if rest else ())
+        return Statement(region, ABSENT, labels, side, kinds=kinds, places=places, phrase=phrase + ".")
 
     def _said_places(self, around: Sequence[Match], places: frozenset[str], head: Match) -> list[str]:
         return list(dict.fromkeys(self._text(q) for q in around if _place(q) in places and q is not head))
@@ -341,7 +373,7 @@ class _Reader:
             frozenset(kinds),
             _places(around, finding),
         )
-        adjectives = [self._text(q) for q in (graded, *kinds.values()) if q is not None]
+        adjectives = [self._text(q) for q in (graded, *kinds.values()) if q is not None and "distance" not in q.roles]
         return replace(made, phrase=self._phrase(made, list(dict.fromkeys(adjectives)), head, around, anatomy))
 
     def _is_kind(self, q: Match) -> bool:
@@ -365,7 +397,8 @@ class _Reader:
             side = "" if side_after or any("side" in q.roles for q in before if _place(q) in s.places) else s.side
             noun = self._text(head)
             noun += " lungs" if s.finding in ("hyperinflation", "low_volumes") and noun.endswith("ed") else ""
-            parts = [*opening, *adjectives, side, *places, noun, *where]
+            distance = [q.roles["distance"] for q in around if "distance" in q.roles]
+            parts = [*opening, *adjectives, side, *places, noun, *distance, *where]
         phrase = " ".join(filter(None, parts)) + "."
         return phrase[0].upper() + phrase[1:]
 

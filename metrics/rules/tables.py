@@ -122,14 +122,19 @@ class Match:
 _UNITS = frozenset({"mm", "cm"})
 
 
-def _size(lemmas: tuple[str, ...], at: int) -> tuple[int, str] | None:
-    """Return the end and the text of a length that begins at a word: "9 mm", "2.5 cm"."""
+def _size(lemmas: tuple[str, ...], at: int) -> tuple[int, Roles] | None:
+    """Return the end and the roles of a length that begins at a word: "9 mm", "2.5 cm", "4 cm above the carina"."""
     if not lemmas[at].isdigit():
         return None
     end = at + 3 if lemmas[at + 1 : at + 2] == (".",) and "".join(lemmas[at + 2 : at + 3]).isdigit() else at + 1
     if end >= len(lemmas) or lemmas[end] not in _UNITS:
         return None
-    return end + 1, f"{''.join(lemmas[at:end])} {lemmas[end]}"
+    size = f"{''.join(lemmas[at:end])} {lemmas[end]}"
+    after = tuple(word for word in lemmas[end + 1 : end + 4] if word != "the")[:2]
+    if after in (("above", "carina"), ("from", "carina")):
+        size += " above the carina"
+        return lemmas.index("carina", end) + 1, {"kind": size, "distance": size}
+    return end + 1, {"kind": size, "size": size}
 
 
 def match(lemmas: tuple[str, ...]) -> list[Match]:
@@ -146,7 +151,7 @@ def match(lemmas: tuple[str, ...]) -> list[Match]:
                 break
         else:
             if size := _size(lemmas, at):
-                found.append(Match(at, size[0], {"kind": size[1], "size": size[1]}))
+                found.append(Match(at, size[0], size[1]))
                 at = size[0]
             else:
                 at += 1

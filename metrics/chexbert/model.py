@@ -99,7 +99,7 @@ def load_weights(file: Path, shape: Shape) -> dict[str, Tensor]:
     """
     try:
         found: Any = torch.load(file, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, KeyError) as err:
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as err:
         why = (str(err).strip().splitlines() or [type(err).__name__])[0]
         raise BenchError(
             f"{file}: not a checkpoint of tensors alone ({why}); fetch chexbert.pth again. A file that needs more "

@@ -41,14 +41,14 @@ class Tokens:
         except ImportError:
             raise missing_package("annotator chexbert", "transformers", "clinical") from None
         try:
+            known = set(vocabulary.read_text(encoding="utf-8").splitlines())
             with quiet():
                 self._tokenizer: Any = BertTokenizer(vocab=str(vocabulary))
-            known = self._tokenizer.get_vocab()
         except (OSError, ValueError, KeyError) as err:
             raise BenchError(f"{vocabulary}: not a WordPiece vocabulary: {err}") from None
         if missing := [token for token in SPECIAL if token not in known]:
             raise BenchError(f"{vocabulary}: not BERT's vocabulary, it has no {', '.join(missing)}")
-        self.size, self.longest = len(known), longest
+        self.size, self.longest = len(self._tokenizer), longest
 
     def ids(self, texts: Sequence[str]) -> list[list[int]]:
         """Return [CLS] … [SEP] of each text, white space folded, what is too long cut off before the [SEP]."""

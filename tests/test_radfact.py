@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from bench import statistics
+from bench.context import RunContext
 from bench.contracts import (
     FAILED,
     OK,
@@ -442,6 +443,36 @@ def test_the_signature_moves_with_all_that_moves_a_score(tmp_path: Path) -> None
     }
     assert len(signatures) == 5
     assert metric().signature() == metric(max_failed=0.5).signature()
+
+
+# ------------------------------------------------------------------ the rules as the judge
+
+
+def test_the_rules_judge_without_a_model(context: RunContext) -> None:
+    m = RadFact(RadFactOptions(judge="rules"), context)
+    pairs = [
+        pair(
+            "Large left pleural effusion. No pneumothorax.", "There is a left pleural effusion. The heart is enlarged."
+        ),
+        pair("", "The lungs are clear.", "b"),
+    ]
+    stats = m.observe(pairs)
+    assert stats.values.tolist() == [[0, 1, 0.5, 1], [0, 0, 0, 1]]
+    assert stats.status.tolist() == [[OK] * 3, [UNDEFINED, OK, OK]]
+    assert m.signature().startswith("radfact|judge:rules-")
+    assert "prompts" not in m.signature()
+    assert m.stand_in == "a judge LLM"
+    assert metric().stand_in is None
+    (table,) = (part for part in m.explain(pairs[0]) if isinstance(part, SmallTable))
+    verdicts = [row[2] for row in table.rows]
+    assert verdicts == ["not entailed", "not entailed", "entailed", "not entailed"]
+    assert table.rows[2][3] == table.rows[0][1], "the evidence is the other side's statement, word for word"
+
+
+def test_the_rules_know_most_of_the_bundled_verdicts(context: RunContext) -> None:
+    tally = qualify(RadFactOptions(judge="rules"), context, repeat=0).tallies[1]
+    assert sum(tally.right) >= 0.85 * tally.n
+    assert tally.missing == ()
 
 
 # ------------------------------------------------------------------ statements

@@ -139,22 +139,19 @@ class Compared:
 
     def column(self, key: str) -> Column:
         """Return a compared column; raises BenchError with the near misses."""
-        return self.unit_of(key)[1]
-
-    def unit_of(self, key: str) -> tuple[Unit, Column, int]:
-        """Return the first unit that reports a column, the column, and its place among the metric's columns."""
-        for unit in self.units:
-            for place, column in enumerate(unit.columns):
-                if column.key == key:
-                    return unit, column, place
-        raise BenchError(registry.miss("column compared", key, [c.key for unit in self.units for c in unit.columns]))
+        known = {column.key: column for unit in self.units for column in unit.columns}
+        if key not in known:
+            raise BenchError(registry.miss("column compared", key, known))
+        return known[key]
 
     def cases(self, key: str) -> list[CaseValues]:
         """Return what a column says of each case that is compared by it: `finish` of its own statistics."""
         found = []
-        units = [unit for unit in self.units if any(column.key == key for column in unit.columns)]
-        for unit in units or [self.unit_of(key)[0]]:
-            place = [column.key for column in unit.columns].index(key)
+        for unit in self.units:
+            keys = [column.key for column in unit.columns]
+            if key not in keys:
+                continue
+            place = keys.index(key)
             values = [unit.metric.finish(stats.values)[:, place].tolist() for stats in unit.stats]
             labels = [self.labels[r] for r in unit.runs]
             for i in np.flatnonzero(unit.ok()[:, place]).tolist():
@@ -179,7 +176,10 @@ class Compared:
             "n_cases": len(self.ids),
             "n_groups": len(set(self.groups)),
             "settings": asdict(self.settings),
-            "signatures": {unit.label: unit.signature for unit in self.units},
+            "metrics": [
+                {"label": u.label, "signature": u.signature, "runs": [self.labels[r] for r in u.runs]}
+                for u in self.units
+            ],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "notes": list(self.notes),
         }

@@ -265,6 +265,14 @@ def test_other_signatures_are_not_compared(score: Score) -> None:
     found = compared(*folders)
     assert {c.run for c in found.comparisons} == {"b"}
     assert "Value: c not compared with a, scored otherwise: recipe:other instead of recipe:plain" in found.notes
+    fourth = score("d", [0.9, 0.2], None, "--set", score_with)
+    every = compared(*folders, fourth, all_pairs=True)
+    assert [(c.baseline, c.run) for c in every.comparisons if c.column == "Val"] == [("a", "b"), ("c", "d")]
+    assert [(m["runs"], m["signature"].split("|")[1]) for m in every.as_json()["metrics"]] == [
+        (["a", "b"], "recipe:plain"),
+        (["c", "d"], "recipe:other"),
+    ]
+    assert every.worst("Val", "c", "d")[0][1] == pytest.approx(0.0)
     with pytest.raises(BenchError, match="no metric that was computed alike"):
         compared(folders[0], folders[2])
 

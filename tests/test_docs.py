@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from bench import registry
 from bench.cli import BUILT_IN
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +50,7 @@ def test_links_and_commands_exist(page: Path) -> None:
     text = page.read_text()
     for target in re.findall(r"\]\(([^)#:]+)\)", text):
         assert (page.parent / target).exists(), target
-    known = {*BUILT_IN, "leaderboard", "sae-rad"}
+    known = {*BUILT_IN, *registry.table("command")}
     for command in re.findall(r"(?:^ {4}|`)bench ([a-z][a-z-]+)", text, re.MULTILINE):
         assert command in known, command
 

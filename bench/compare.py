@@ -177,8 +177,8 @@ class Compared:
             "n_groups": len(set(self.groups)),
             "settings": asdict(self.settings),
             "metrics": [
-                {"label": u.label, "signature": u.signature, "runs": [self.labels[r] for r in u.runs]}
-                for u in self.units
+                {"label": unit.label, "signature": unit.signature, "runs": [self.labels[r] for r in unit.runs]}
+                for unit in self.units
             ],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
             "notes": list(self.notes),

@@ -173,6 +173,17 @@ def test_a_judge_that_is_not_there_is_named_and_the_other_metrics_run(bench: Ben
     assert scores["BL4"]["value"] is not None
 
 
+def test_faulty_prompts_are_named(bench: Bench) -> None:
+    with servers.OllamaServer(literal) as server:
+        write_pairs(PAIRS)
+        write_config(ollama(server), prompts="nowhere")
+        answer, scores = score(bench)
+        said = answer.err + "".join(entry.get("reason", "") for entry in scores.values())
+        assert "nowhere has no folders report_to_phrases/prompts and nli/prompts" in said
+        assert all(entry["value"] is None for entry in scores.values())
+        assert server.asked == []
+
+
 def test_missing_verdicts_make_the_score_incomplete_and_are_asked_again(bench: Bench) -> None:
     def refusing(user: str) -> str:
         return "" if '"hypothesis": "Old clip."' in user else literal(user)
@@ -224,6 +235,7 @@ def test_check_of_the_rules_needs_no_server(bench: Bench) -> None:
     assert "entailment: " in answer.out
     assert "this does not qualify the judge" in answer.out
     assert "judge:rules" in answer.out
+    assert "written with these cases in view" in answer.out
 
 
 def test_check_names_what_is_wrong_with_its_choices(bench: Bench) -> None:

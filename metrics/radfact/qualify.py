@@ -301,6 +301,8 @@ class Qualification:
     signature: str
     tallies: tuple[Tally, ...]
     counted: Mapping[str, Counted]
+    stand_in: bool
+    """Whether the rules stood in for the judge."""
 
     def faults(self) -> list[str]:
         """Return in what the judge falls short; nothing where it passes."""
@@ -358,4 +360,4 @@ def qualify(options: RadFactOptions, context: Context, repeat: int = 1, limit: i
         _tally("statements", LEAST_SPLITS, splits, split, _split_key),
         _tally("entailment", LEAST_VERDICTS, verdicts, judged, _verdict_key),
     )
-    return Qualification(signature, tallies, counting.counted)
+    return Qualification(signature, tallies, counting.counted, metric.stand_in is not None)

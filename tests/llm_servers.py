@@ -22,6 +22,11 @@ from typing import Any
 Said = tuple[int, Any]
 
 
+class Quiet(ThreadingHTTPServer):
+    def handle_error(self, *_: Any) -> None:
+        pass
+
+
 class Server:
     """Answers on a loopback port while the `with` block lasts. Subclasses say what, in `route`."""
 
@@ -84,7 +89,7 @@ class Server:
                     self.end_headers()
                     self.wfile.write(data)
 
-        self._http = ThreadingHTTPServer((self.host, self.port), Handler)
+        self._http = Quiet((self.host, self.port), Handler)
         self._http.daemon_threads, self._http.block_on_close = True, False
         self.port = self._http.server_address[1]
         self._thread = threading.Thread(target=self._http.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
@@ -125,7 +130,7 @@ class Server:
             scripted = self.script.pop(0) if self.script else None
         try:
             if self.together is not None:
-                self.together.wait(10)
+                self.together.wait()
             if self.stuck is not None:
                 self.stuck.wait(30)
             return self.answer(prompt) if scripted is None else scripted
@@ -142,8 +147,9 @@ class OllamaServer(Server):
     """Ollama's /api/chat, /api/show, /api/tags and /api/version, without streaming.
 
     A prompt has one token in `bytes_per_token` bytes and 8 a turn. One longer than num_ctx is refused where the request
-    says ``truncate: false`` and the version knows it; else it is cut as `cut` says, and only the count tells: "half" of
-    num_ctx (as the real server does), or all of it ("full"). `cache`: later prompts are counted without their prefix.
+    says ``truncate: false`` and the version knows it (and `obeys`); else it is cut as `cut` says, and only the count
+    tells: "half" of num_ctx (as the real server does), or all of it ("full"). `cache`: later prompts are counted
+    without their prefix.
     """
 
     def __init__(
@@ -156,13 +162,14 @@ class OllamaServer(Server):
         bytes_per_token: float = 4,
         cut: str = "half",
         cache: bool = False,
+        obeys: bool = True,
         remote: Mapping[str, str] | None = None,
         port: int = 0,
     ) -> None:
         super().__init__(answer, port)
         self.model, self.context, self.version = model, context, version
         self.bytes_per_token, self.cut, self.cache = bytes_per_token, cut, cache
-        self.remote = dict(remote or {})
+        self.obeys, self.remote = obeys, dict(remote or {})
         self.digest = "5" * 64
         self.loads: list[int] = []
 
@@ -197,7 +204,7 @@ class OllamaServer(Server):
         counted, written = tokens, len(said.split())
         if tokens > num_ctx:
             knows = tuple(int(n) for n in re.findall(r"\d+", self.version)[:2]) >= (0, 13)
-            if knows and body.get("truncate") is False:
+            if knows and self.obeys and body.get("truncate") is False:
                 return 400, {"error": f"prompt too long; exceeded max context length by {tokens - num_ctx} tokens"}
             counted = num_ctx // 2 + 2 if self.cut == "half" else num_ctx
             said = json.dumps({"answer": "read a part only"})

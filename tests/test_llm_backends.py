@@ -105,6 +105,13 @@ def test_a_prompt_beyond_the_models_context_is_too_long(tmp_path: Path, version:
         assert (answer.kind, len(server.asked)) == ("too-long", asked)  # not even asked: hopeless by any reckoning
 
 
+def test_a_count_as_large_as_num_ctx_is_a_cut_whatever_the_version_promises(tmp_path: Path) -> None:
+    with servers.OllamaServer(obeys=False, cut="full", bytes_per_token=1) as server:
+        (answer,) = ollama(tmp_path, server).ask([question("x" * 3000)])
+        assert answer.data == {"answer": "x" * 3000}
+        assert len(server.asked) == 2
+
+
 def test_turns_dropped_to_just_below_num_ctx_are_not_taken_for_the_whole(tmp_path: Path) -> None:
     """An old server drops whole turns, which leaves a count anywhere below num_ctx: here 4,090 of 4,096."""
     with servers.OllamaServer(version="0.11.0", context=4096) as server:
@@ -394,3 +401,13 @@ def test_claude_without_credentials_is_unavailable(tmp_path: Path, monkeypatch: 
         client(tmp_path, "anthropic/claude").ask([question("a")])
     with pytest.raises(BenchError, match="needs the option region, or AWS_REGION"):
         client(tmp_path, "anthropic/claude", client="bedrock").fingerprint()
+
+
+@pytest.mark.parametrize("package", ["ollama", "openai", "anthropic"])
+def test_a_package_that_is_not_installed_is_named(
+    tmp_path: Path, package: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises(Unavailable, match=f"needs the package {package}") as missing:
+        client(tmp_path, f"{package}/judge").ask([question("a")])
+    assert missing.value.remedy == "pip install 'cxr-report-bench[llm]'"

@@ -199,7 +199,7 @@ def test_a_schema_that_could_not_be_checked_is_refused(server: Any, judge: Any) 
 
 
 def test_as_many_as_allowed_are_in_flight_and_no_more(server: Any, judge: Any) -> None:
-    server.together = threading.Barrier(3)  # passes only where three requests are there at one time
+    server.together = threading.Barrier(3, timeout=10)  # passes only where three requests are there at one time
     answers = judge(server, concurrency=3, retries=0).ask([question(str(i)) for i in range(9)])
     assert texts(answers) == [str(i) for i in range(9)]
     assert server.peak == 3
@@ -216,7 +216,17 @@ def test_it_works_inside_a_running_loop_and_awaited(server: Any, judge: Any) -> 
     assert texts(asyncio.run(main())) == ["a", *"abcde"]
     assert texts([asyncio.run(client.answer(question("z")))]) == ["z"]
     assert len(server.asked) == 6
-    assert server.peak <= 2
+
+
+def test_awaited_answers_are_bounded_as_well(server: Any, judge: Any) -> None:
+    server.together = threading.Barrier(3, timeout=0.2)  # breaks, and with it the connections, where only two come
+    client = judge(server, concurrency=2, retries=0)
+
+    async def main() -> list[Any]:
+        return await asyncio.gather(*(client.answer(question(name)) for name in "abc"), return_exceptions=True)
+
+    assert ServerLost in {type(answer) for answer in asyncio.run(main())}
+    assert server.peak == 2
 
 
 def test_a_check_that_fails_is_an_error_of_its_own(server: Any, judge: Any) -> None:

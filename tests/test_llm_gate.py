@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib.util
 import json
 import sys
@@ -145,16 +146,18 @@ def test_nothing_is_asked_of_data_that_is_not_credentialed(tmp_path: Path) -> No
     context.llm("judge")
 
 
-def test_a_client_taken_before_the_dataset_was_opened_is_refused_too(tmp_path: Path) -> None:
-    with servers.OpenAIServer() as server:
-        context = made(tmp_path, "anthropic/claude", {"base_url": server.url})
+def test_a_client_taken_before_the_dataset_was_opened_is_refused_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.llm.gate.is_this_machine", lambda host: False)
+    with servers.OllamaServer() as server:
+        context = made(tmp_path, f"ollama/{server.model}", {"host": server.url})
         context.credentialed = False
         judge = context.for_run(tmp_path / "run").llm("judge")
         context.credentialed = True
-        with pytest.raises(BenchError, match="the dataset is credentialed"):
-            judge.ask([QUESTION])
-        with pytest.raises(BenchError, match="the dataset is credentialed"):
-            judge.fingerprint()
+        for call in (judge.fingerprint, lambda: judge.ask([QUESTION]), lambda: asyncio.run(judge.answer(QUESTION))):
+            with pytest.raises(BenchError, match="the dataset is credentialed"):
+                call()
         assert server.seen == []
 
 
@@ -262,6 +265,31 @@ def test_redirects_and_proxies_are_no_side_doors(tmp_path: Path, monkeypatch: py
             with pytest.raises(BenchError, match="redirect"):
                 client.ask([other])
         assert elsewhere.seen == []
+
+
+def test_an_sdk_that_turns_to_another_host_is_stopped(tmp_path: Path) -> None:
+    with servers.OpenAIServer() as elsewhere, servers.OpenAIServer() as server:
+        judge = made(tmp_path, "openai/judge", {"base_url": f"{server.url}/v1", "retries": 0}).llm("judge")
+        judge.fingerprint()
+        judge.backend._opened.base_url = f"{elsewhere.url}/v1"
+        with pytest.raises(BenchError, match="was stopped"):
+            judge.ask([QUESTION])
+        assert elsewhere.seen == []
+
+
+def test_claudes_sdk_traces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Spans with the text of reports would go wherever the process exports its traces."""
+    monkeypatch.setenv("ANTHROPIC_API_KEY", "k")
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY", "true")
+    monkeypatch.setenv("ANTHROPIC_OPEN_TELEMETRY_TRACES_CONTENT_MODE", "content")
+    for client, base in (
+        ("api", "http://127.0.0.1:1"),
+        ("bedrock", "http://127.0.0.1:1"),
+        ("vertex", "http://127.0.0.1:1"),
+    ):
+        options = {"client": client, "base_url": base, "region": "eu", "project": "p"}
+        judge = made(tmp_path, "anthropic/claude", options, ("127.0.0.1",)).llm("judge")
+        assert judge.backend._client().open_telemetry["traces"]["enabled"] is False
 
 
 def test_what_counts_as_this_machine() -> None:

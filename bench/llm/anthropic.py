@@ -11,7 +11,7 @@ from typing import Any, Literal
 from bench.contracts import Context, Question, Sampling
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.llm import http
-from bench.llm.backend import Identity, LLMOptions, Reply
+from bench.llm.backend import Identity, Reply, ServerOptions
 from bench.llm.gate import Place, beyond
 from bench.llm.openai import in_words
 
@@ -20,7 +20,7 @@ EARLIER = {"api": "2023-06-01", "bedrock": "bedrock-2023-05-31", "vertex": "vert
 """Versions of the interface that take sampling parameters."""
 
 
-class AnthropicOptions(LLMOptions):
+class AnthropicOptions(ServerOptions):
     """Options of `anthropic`."""
 
     client: Literal["api", "bedrock", "vertex"] = "api"

@@ -22,14 +22,19 @@ class LLMOptions(Options):
     """Questions in flight at one time."""
     attempts: int = Field(3, ge=1, le=20)
     """Times a question is asked until its answer can be used."""
-    retries: int = Field(4, ge=0, le=20)
-    """Times a request that failed on the way (no connection, 408, 409, 429, 5xx) is sent again, with back-off."""
-    timeout_s: float = Field(600.0, gt=0)
-    """Seconds until one request counts as failed."""
     price_input: float | None = Field(None, ge=0)
     """USD for a million input tokens; the cost is told where both prices are given."""
     price_output: float | None = Field(None, ge=0)
     """USD for a million output tokens."""
+
+
+class ServerOptions(LLMOptions):
+    """Options of every backend that speaks to a server."""
+
+    retries: int = Field(4, ge=0, le=20)
+    """Times a request that failed on the way (no connection, 408, 409, 429, 5xx) is sent again, with back-off."""
+    timeout_s: float = Field(600.0, gt=0)
+    """Seconds until one request counts as failed."""
 
 
 @dataclass(frozen=True, slots=True)

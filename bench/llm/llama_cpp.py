@@ -8,9 +8,9 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pydantic import Field
 
@@ -21,6 +21,7 @@ from bench.llm import http
 from bench.llm.backend import Identity, LLMOptions, Reply, TooLong
 from bench.llm.gate import Place
 
+T = TypeVar("T")
 STOP_S = 20.0
 """How long the end of the process waits for answers under way to stop: the library must not be torn from under them."""
 
@@ -50,6 +51,7 @@ class LlamaCpp:
         self.options = options
         self._context = context
         self._server: Any = None
+        self._opening = asyncio.Lock()
 
     def place(self) -> Place:
         """Return this process."""
@@ -62,7 +64,7 @@ class LlamaCpp:
     async def identify(self) -> Identity:
         """Return the file's hash; raises Unavailable where there is no such file."""
         path = self._path()
-        digest = await asyncio.to_thread(file_sha256, path, self._context)
+        digest = await _in_thread(lambda: file_sha256(path, self._context))
         return Identity("llama.cpp", path.name, f"sha256:{digest}", context_length=self.options.n_ctx or None)
 
     def _path(self) -> Path:
@@ -73,41 +75,25 @@ class LlamaCpp:
 
     async def reply(self, question: Question) -> Reply:
         """Return the reply to one question; a cancelled one stops at its next token."""
-        if self._server is None:
-            self._server = self._opened()
-        home = asyncio.get_running_loop()
-        waiting: asyncio.Future[list[Any]] = home.create_future()
+        async with self._opening:
+            if self._server is None:
+                self._server = await _in_thread(self._opened, _calls)
         stop = threading.Event()
-
-        def settle(chunks: list[Any], err: Exception | None) -> None:
-            if waiting.done():
-                return
-            if err is None:
-                waiting.set_result(chunks)
-            else:
-                waiting.set_exception(err)
-
-        def work() -> None:
-            chunks: list[Any] = []
-            fault: Exception | None = None
-
-            def take(chunk: Any) -> bool:
-                chunks.append(chunk)
-                return stop.is_set() or _ending.is_set()
-
-            try:
-                answer = self._server.handle_chat_completions(self._request(question), take)
-                chunks += [answer] if isinstance(answer, dict) else []
-            except Exception as err:
-                fault = err
-            if not _ending.is_set():
-                home.call_soon_threadsafe(settle, chunks, fault)
-
-        _start(work)
         try:
-            return _reply(await waiting)
+            return _reply(await _in_thread(lambda: self._streamed(question, stop), _calls))
         finally:
             stop.set()
+
+    def _streamed(self, question: Question, stop: threading.Event) -> list[Any]:
+        """Return the chunks of an answer, as far as they came until `stop` was set."""
+        chunks: list[Any] = []
+
+        def take(chunk: Any) -> bool:
+            chunks.append(chunk)
+            return stop.is_set() or _ending.is_set()
+
+        answer = self._server.handle_chat_completions(self._request(question), take)
+        return [*chunks, answer] if isinstance(answer, dict) else chunks
 
     def _request(self, question: Question) -> dict[str, Any]:
         sampling = question.sampling
@@ -149,19 +135,37 @@ class LlamaCpp:
 # ------------------------------------------------------------------ threads that end before the process does
 
 _ending = threading.Event()
-_threads: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
+_calls: weakref.WeakSet[threading.Thread] = weakref.WeakSet()
 
 
-def _start(work: Any) -> None:
-    """Run `work` in a thread of its own, which `asyncio` does not wait for but the end of the process does."""
-    thread = threading.Thread(target=work, name="bench-llama-cpp", daemon=True)
-    _threads.add(thread)
+async def _in_thread(work: Callable[[], T], kept: weakref.WeakSet[threading.Thread] | None = None) -> T:
+    """Await `work` in a thread of its own, whose end nobody waits for unless `kept` holds it."""
+    home = asyncio.get_running_loop()
+    waiting: asyncio.Future[T] = home.create_future()
+
+    def settle(result: T | None, err: BaseException | None) -> None:
+        if not waiting.done():
+            waiting.set_exception(err) if err is not None else waiting.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, fault = None, None
+        try:
+            result = work()
+        except BaseException as err:
+            fault = err
+        if not _ending.is_set():
+            home.call_soon_threadsafe(settle, result, fault)
+
+    thread = threading.Thread(target=run, name="bench-llama-cpp", daemon=True)
+    if kept is not None:
+        kept.add(thread)
     thread.start()
+    return await waiting
 
 
 def _end() -> None:
     _ending.set()
-    for thread in list(_threads):
+    for thread in list(_calls):
         thread.join(STOP_S)
 
 

@@ -21,7 +21,7 @@ from pydantic import Field
 from bench.contracts import Context, Question
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.llm import http
-from bench.llm.backend import Identity, LLMOptions, Lost, Reply, TooLong, longest, size
+from bench.llm.backend import Identity, Lost, Reply, ServerOptions, TooLong, longest, size
 from bench.llm.gate import Place, is_plain, place_of
 
 STEP = 2048
@@ -38,7 +38,7 @@ REFUSES_SINCE = (0, 13)
 FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 
 
-class OllamaOptions(LLMOptions):
+class OllamaOptions(ServerOptions):
     """Options of `ollama`."""
 
     host: str | None = None
@@ -201,13 +201,13 @@ class Ollama:
         raise AssertionError("unreachable")
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
+        client, place = self._client(), self.place()
         import httpx
         import ollama
 
-        place = self.place()
         try:
             # The package's own types leave out remote_host and truncate, which this client needs.
-            response = await self._client()._request_raw(method, path, json=body)
+            response = await client._request_raw(method, path, json=body)
             answer = response.json()
         except ollama.ResponseError as err:
             raise self._refused(err.status_code, str(err.error), place) from None

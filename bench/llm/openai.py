@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 from bench.contracts import Context, Question
 from bench.errors import Unavailable, missing_package
 from bench.llm import http
-from bench.llm.backend import Identity, LLMOptions, Reply
+from bench.llm.backend import Identity, Reply, ServerOptions
 from bench.llm.gate import Place
 
 OFFICIAL = "https://api.openai.com/v1"
 _CHANGES = ("created", "permission")
 
 
-class OpenAIOptions(LLMOptions):
+class OpenAIOptions(ServerOptions):
     """Options of `openai`."""
 
     base_url: str | None = None
@@ -78,10 +78,11 @@ class OpenAI:
 
     async def _entry(self) -> Mapping[str, Any]:
         """Return the model's entry in /models; {} where the server has no such list."""
+        client = self._client()
         import openai
 
         try:
-            page = await self._client().models.list()
+            page = await client.models.list()
         except openai.APIStatusError as err:
             if err.status_code in (403, 404, 405, 501):
                 return {}
@@ -113,10 +114,11 @@ class OpenAI:
 
     async def reply(self, question: Question) -> Reply:
         """Return the reply to one question."""
+        client = self._client()
         import openai
 
         try:
-            said = await self._client().chat.completions.create(**self._request(question))
+            said = await client.chat.completions.create(**self._request(question))
         except openai.OpenAIError as err:
             if getattr(err, "code", None) == "content_filter":
                 return Reply(http.said(str(err)), finish="refused")

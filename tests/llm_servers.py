@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -274,6 +275,29 @@ class AnthropicServer(Server):
             "stop_sequence": None,
             "usage": usage,
         }
+
+
+class RealOllamaServer(OllamaServer):
+    """Ollama's protocol in front of a real model: `behind` is the URL of a `LlamaCppServer`."""
+
+    def __init__(self, behind: str, **options: Any) -> None:
+        super().__init__(**options)
+        self.behind = behind
+
+    def chat(self, body: dict[str, Any], prompt: str) -> Said | str | None:
+        said = super().chat(body, prompt)
+        if not isinstance(said, str):
+            return said
+        asked: dict[str, Any] = {"messages": body["messages"], "max_tokens": body["options"]["num_predict"]}
+        asked["temperature"] = body["options"].get("temperature", 0.8)
+        if "format" in body:
+            form = {"name": "answer", "schema": body["format"], "strict": True}
+            asked["response_format"] = {"type": "json_schema", "json_schema": form}
+        request = urllib.request.Request(
+            f"{self.behind}/chat/completions", json.dumps(asked).encode(), {"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return str(json.load(response)["choices"][0]["message"]["content"])
 
 
 LLAMA_CPP = """

@@ -145,6 +145,31 @@ def test_a_kept_answer_is_checked_again(server: Any, judge: Any) -> None:
     assert len(server.asked) == 2 + 3
 
 
+def test_kept_answers_can_be_had_without_the_server_but_no_new_ones(server: Any, judge: Any) -> None:
+    before = judge(server)
+    before.ask([question("a"), question("b")])
+    server.stop()
+    later = judge(server, retries=0)
+    with pytest.raises(Unavailable, match="cannot be reached"):
+        later.fingerprint()  # other options: never asked
+    later = judge(server)
+    assert later.fingerprint() == before.fingerprint()
+    assert [answer.cached for answer in later.ask([question("b"), question("a")])] == [True, True]
+    assert asyncio.run(later.answer(question("a"))).cached is True
+    for call in (lambda: later.ask([question("a"), question("c")]), lambda: asyncio.run(later.answer(question("c")))):
+        with pytest.raises(Unavailable, match="cannot be reached"):
+            call()
+    with servers.OllamaServer(port=server.port) as other:
+        other.digest = "6" * 64
+        answers = later.ask([question("a"), question("c")])
+        assert [answer.cached for answer in answers] == [False, False]  # another model answers now: nothing is mixed
+        assert later.fingerprint() != before.fingerprint()
+
+
+def test_a_damaged_text_can_be_asked(server: Any, judge: Any) -> None:
+    assert texts(judge(server).ask([question("a\ud800b")])) == ["a?b"]
+
+
 # ------------------------------------------------------------------ second tries
 
 

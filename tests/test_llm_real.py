@@ -64,6 +64,14 @@ def test_structured_answers_over_http_are_valid(tmp_path: Path, server: Any) -> 
     assert all(answer.cached for answer in judge.ask([question(f"Report: lungs are clear. Phrase: {FINDINGS[0]}.")]))
 
 
+def test_structured_answers_by_ollamas_protocol_are_valid(tmp_path: Path, server: Any) -> None:
+    with servers.RealOllamaServer(server.url, model="smollm2:135m", context=2048) as front:
+        judge = client(tmp_path, "ollama/smollm2:135m", host=front.url, concurrency=2)
+        answers = judge.ask([question(f"Report: heart is large. Phrase: {name}.") for name in FINDINGS[:2]])
+    assert {answer.data["status"] for answer in answers} <= {"entailment", "not_entailment"}
+    assert [body["format"] for body in front.asked] == [SCHEMA] * 2
+
+
 def test_a_prompt_beyond_the_servers_context_is_too_long(tmp_path: Path, server: Any) -> None:
     (answer,) = client(tmp_path, "openai/smollm2", base_url=server.url).ask([question("opacity " * 3000)])
     assert isinstance(answer, NoAnswer)
@@ -106,9 +114,12 @@ def test_in_this_process(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert capfd.readouterr() == ("", "")  # llama.cpp prints a page for each model by default
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_or_not_whole(tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="there is no file"):
         client(tmp_path, "llama.cpp/none.gguf").fingerprint()
+    Path("bad.gguf").write_bytes(MODEL.read_bytes()[:100_000])
+    with pytest.raises(Unavailable, match=r"bad\.gguf cannot be loaded"):
+        client(tmp_path, "llama.cpp/bad.gguf").ask([question("a")])
 
 
 ENDING = """

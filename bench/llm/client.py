@@ -51,7 +51,7 @@ class Client:
         self._gate, self._kept, self._progress = gate, kept, progress
         self._usage = Usage()
         self._identity: Identity | None = None
-        self._met = False
+        self._met = self._recalled = False
         self._once = asyncio.Lock()
         self._slots = asyncio.Semaphore(backend.options.concurrency)
 
@@ -97,13 +97,16 @@ class Client:
 
         Raises ServerLost where the server went away: what was answered until then is kept.
         """
-        identity = loop.run(self._ready())
-        namespace = self._namespace(identity)
         keys = [_key(question) for question in questions]
         distinct = dict(zip(keys, questions, strict=True))
         for question in distinct.values():
             schema.check(question.schema)
+        namespace = self._namespace(loop.run(self._ready()))
         found = self._known(namespace, distinct, check)
+        if len(found) < len(distinct) and self._recalled:
+            namespace = self._namespace(loop.run(self._ready(sure=True)))
+            found = self._known(namespace, distinct, check)
+        self._usage.cached += len(found)
         todo = {key: question for key, question in distinct.items() if key not in found}
         if todo:
             with self._progress(title, len(todo), "calls") as bar:
@@ -115,28 +118,50 @@ class Client:
         return await loop.within(self._answer(question, check))
 
     async def _answer(self, question: Question, check: Check | None) -> Answer | NoAnswer:
-        namespace = self._namespace(await self._ready())
         schema.check(question.schema)
         key = _key(question)
-        if known := self._known(namespace, {key: question}, check):
-            return known[key]
+        known: dict[str, Answer | NoAnswer] = {}
+        for sure in (False, True):
+            namespace = self._namespace(await self._ready(sure))
+            if known := self._known(namespace, {key: question}, check):
+                self._usage.cached += 1
+                return known[key]
+            if not self._recalled:
+                break
         try:
             return await self._one(namespace, key, question, check)
         except Lost as err:
             raise self._lost(err, 0, 1) from None
 
-    async def _ready(self) -> Identity:
-        """Pass the gate, before and after the server has said what its model is."""
+    async def _ready(self, sure: bool = False) -> Identity:
+        """Pass the gate, before and after the server has said what its model is.
+
+        Where the server is not there, what it said last is good enough to find kept answers by, unless `sure`: no
+        question is ever sent on the strength of it.
+        """
         self._gate.check(self.spec, self.place())
         async with self._once:
-            if self._identity is None:
+            if self._identity is None or (sure and self._recalled):
                 try:
-                    self._identity = await self.backend.identify()
+                    self._identity, self._recalled = await self.backend.identify(), False
                     self._met = self._identity.reached
+                    self._kept.put("identities", {self._address(): asdict(self._identity)})
                 except Lost as err:
-                    raise Unavailable(f"llm {self.spec!r}: {err}", self.backend.remedy()) from None
+                    self._identity, self._recalled = self._recall(), True
+                    if sure or self._identity is None:
+                        raise Unavailable(f"llm {self.spec!r}: {err}", self.backend.remedy()) from None
         self._gate.check(self.spec, self.place())
         return self._identity
+
+    def _address(self) -> str:
+        """Return what tells this backend with its options from others: the key of what its server said."""
+        options = self.backend.options.model_dump_json()
+        text = f"{type(self.backend).__qualname__} {self.backend.place().url} {options}"
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    def _recall(self) -> Identity | None:
+        told = self._kept.get("identities", [self._address()])
+        return next((Identity(**identity) for identity in told.values()), None)
 
     def _namespace(self, identity: Identity) -> str:
         return identity.fingerprint(self.place().host)
@@ -151,7 +176,6 @@ class Client:
             checked = _checked(questions[key], answer, check)
             if isinstance(checked, Answer):
                 known[key] = checked
-        self._usage.cached += len(known)
         return known
 
     async def _ask_all(
@@ -203,7 +227,8 @@ class Client:
 
     async def _attempts(self, question: Question, check: Check | None) -> Answer | NoAnswer:
         """Ask until an answer can be used, telling the model what was wrong with its last one."""
-        asked, failed = question, NoAnswer("malformed", "")
+        asked = question = _encodable(question)
+        failed = NoAnswer("malformed", "")
         tokens_in = tokens_out = 0
         for attempt in range(1, self.backend.options.attempts + 1):
             try:
@@ -264,6 +289,12 @@ def _checked(question: Question, answer: Answer, check: Check | None) -> Answer 
     if check is not None and (why := check(question, answer)):
         return NoAnswer("malformed", why)
     return answer
+
+
+def _encodable(question: Question) -> Question:
+    """Return the question without the lone surrogates of a damaged text, which cannot be sent."""
+    turns = tuple(Message(m.role, m.content.encode(errors="replace").decode()) for m in question.messages)
+    return replace(question, messages=turns)
 
 
 def _again(question: Question, text: str, why: str) -> Question:

@@ -31,8 +31,8 @@ class LlamaCppOptions(LLMOptions):
 
     concurrency: int = Field(2, ge=1, le=1024)
     """Questions in flight at one time; those beyond `slots` wait."""
-    n_ctx: int = Field(4096, ge=0)
-    """Context of one slot in tokens, prompt and answer together; 0: as long as the model was trained for."""
+    n_ctx: int = Field(4096, ge=256)
+    """Context of one slot in tokens, prompt and answer together."""
     slots: int = Field(2, ge=1, le=256)
     """Questions the model works on side by side, each with a context of its own."""
     threads: int | None = Field(None, ge=1)
@@ -65,7 +65,7 @@ class LlamaCpp:
         """Return the file's hash; raises Unavailable where there is no such file."""
         path = self._path()
         digest = await _in_thread(lambda: file_sha256(path, self._context))
-        return Identity("llama.cpp", path.name, f"sha256:{digest}", context_length=self.options.n_ctx or None)
+        return Identity("llama.cpp", path.name, f"sha256:{digest}", context_length=self.options.n_ctx)
 
     def _path(self) -> Path:
         path = Path(self.options.model).expanduser()
@@ -120,7 +120,7 @@ class LlamaCpp:
         params.model.path = str(self._path())
         params.n_parallel = self.options.slots
         params.n_ctx = self.options.n_ctx * self.options.slots
-        params.cpuparams.n_threads = self.options.threads or len(os.sched_getaffinity(0))
+        params.cpuparams.n_threads = self.options.threads or os.cpu_count() or 1
         params.n_gpu_layers = self.options.gpu_layers
         params.warmup = False
         params.verbosity = -1
@@ -129,7 +129,8 @@ class LlamaCpp:
         try:
             return xllamacpp.Server(params)
         except Exception as err:
-            raise BenchError(f"llm 'llama.cpp': {self._path()} cannot be loaded: {http.said(str(err))}") from None
+            why = f"llm 'llama.cpp': {self._path()} cannot be loaded: {http.said(str(err))}"
+            raise Unavailable(why, "is it a whole GGUF file, and does it fit the memory (n_ctx, slots)?") from None
 
 
 # ------------------------------------------------------------------ threads that end before the process does

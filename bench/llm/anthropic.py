@@ -41,7 +41,7 @@ class AnthropicOptions(ServerOptions):
 
 
 class Anthropic:
-    """Claude of Anthropic, Bedrock or Vertex AI: anthropic/claude-3-5-sonnet-20240620."""
+    """Claude of Anthropic, Bedrock or Vertex AI: anthropic/claude-sonnet-5-5."""
 
     Options = AnthropicOptions
     argument = "model"

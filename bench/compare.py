@@ -18,12 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import registry, scoring, show, store
-from bench.cachedir import cache_root
 from bench.config import PARTS, Entry
-from bench.context import RunContext
 from bench.contracts import FAILED, OK, UNDEFINED, Column, Floats, Metric, Pair, Stats
 from bench.errors import BenchError, Unavailable
-from bench.run_folder import differences
+from bench.run_folder import context_of, differences
 from bench.statistics import (
     Pairing,
     Shared,
@@ -396,11 +394,10 @@ def _scored(index: int, run: Run, label: str, ids: Sequence[str], built: Built) 
 def _built(label: str, given: Mapping[str, Any], run: Run, built: Built) -> tuple[Metric, Sequence[Column]]:
     """Build a metric by a run's configuration, once for equal recipes. Only its `finish` will be asked."""
     config = run.run["config"]
-    parts = {name: config.get(name) or {} for name in PARTS}
-    recipe = json.dumps([label, given, parts], sort_keys=True)
+    recipe = json.dumps([label, given, {name: config.get(name) for name in PARTS}], sort_keys=True)
     if recipe not in built:
         entry = Entry(label, given["use"], {key: value for key, value in given.items() if key != "use"})
-        context = RunContext(workdir=run.folder / "work", cache_root=cache_root(), parts=parts)
+        context = context_of(run.folder, run.run)
         found = registry.find("metric", entry.use)
         metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{label}")
         built[recipe] = metric, scoring.columns_of(entry, metric, registry.default_label(found))

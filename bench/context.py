@@ -51,12 +51,16 @@ class RunContext:
 
     @property
     def credentialed(self) -> bool:
-        """Whether this run has opened a credentialed dataset; one answer for all contexts of `for_run`."""
-        return self._gate.credentialed
+        """Whether the run's text must stay on this machine; one answer for all contexts of `for_run`."""
+        return bool(self._gate.held)
 
     @credentialed.setter
     def credentialed(self, value: bool) -> None:
-        self._gate.credentialed = value
+        self._gate.held = "the dataset is credentialed" if value else ""
+
+    def hold(self, why: str) -> None:
+        """Keep text on this machine for another reason than a credentialed dataset."""
+        self._gate.held = why
 
     @property
     def workdir(self) -> Path:

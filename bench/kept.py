@@ -20,8 +20,8 @@ _ASKED_AT_ONCE = 500
 class Kept:
     """Key → JSON value by namespace, in write-ahead mode, so that processes and threads share one file.
 
-    The file is readable by its owner only: what is kept of a report is as confidential as the report. A value is on
-    disk when `put` returns.
+    The file is readable by its owner only: what is kept of a report is as confidential as the report. A killed process
+    loses nothing that `put` took; a power cut may lose the last of it, and leaves the file whole.
     """
 
     def __init__(self, file: Path) -> None:
@@ -68,6 +68,7 @@ class Kept:
         self.file.touch(mode=0o600)
         connection = sqlite3.connect(self.file, timeout=BUSY_S)
         connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")  # no wait for the disk after each answer
         connection.execute(
             "CREATE TABLE IF NOT EXISTS kept (namespace TEXT, key TEXT, value TEXT, PRIMARY KEY (namespace, key)) "
             "WITHOUT ROWID"

@@ -165,7 +165,7 @@ def default_out(config: Config) -> Path:
 def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_failed: bool) -> list[Outcome]:
     """Run every system of the configuration; what is finished or half done in `out` is continued, not repeated."""
     split = open_split(config, open_dataset(config, context), context)
-    _check_metrics(config, context, strict=strict)
+    scoring.check_metrics(config.metrics, context, strict=strict)
     if context.problems:
         context.console.print(
             f"Split {split.split}: {len(context.problems):,} entries of the dataset left out or faulty "
@@ -183,18 +183,6 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
     if strict:
         refuse_null(outcomes)
     return outcomes
-
-
-def _check_metrics(config: Config, context: RunContext, *, strict: bool) -> None:
-    """Build every metric before anything is spent: a fault stops the run here, what cannot work is said now."""
-    for entry in config.metrics:
-        metric, columns = scoring.build(entry, context)
-        if not isinstance(metric, scoring.Missing):
-            continue
-        if strict:
-            raise BenchError(f"--strict: metric {entry.label!r} cannot run: {metric.reason}\n  {metric.remedy}")
-        keys = ", ".join(column.key for column in columns)
-        context.console.print(f"{keys} will have no value: {metric.reason}", markup=False, highlight=False)
 
 
 def refuse_null(outcomes: Sequence[Outcome]) -> None:

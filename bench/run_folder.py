@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import machine, store
-from bench.config import digest
+from bench.cachedir import cache_root
+from bench.config import PARTS, digest
 from bench.context import RunContext
 from bench.errors import BenchError
 
@@ -45,6 +46,22 @@ def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) ->
             "Choose another --out, or delete the folder."
         )
     return differences(before.get("versions", {}), machine.versions())
+
+
+def context_of(folder: Path, recorded: Mapping[str, Any]) -> RunContext:
+    """Return a context that builds the parts of a run again, as its run.json records them.
+
+    It knows what the run knew of its data: text of a credentialed dataset is kept from a remote model here too.
+    """
+    config = recorded.get("config", {})
+    context = RunContext(
+        workdir=folder / "work",
+        cache_root=cache_root(),
+        parts={name: config.get(name) or {} for name in PARTS},
+        attested=tuple(config.get("run", {}).get("attest_zero_retention", ())),
+    )
+    context.credentialed = bool(recorded.get("credentialed", True))
+    return context
 
 
 def finish(folder: Path, summary: Mapping[str, Any]) -> None:

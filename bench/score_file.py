@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,9 +25,14 @@ def score(
     out: Path | None,
     label: str,
     strict: bool,
+    public: bool,
     console: Console,
 ) -> Outcome:
-    """Score all pairs with the configured metrics and write a run folder (`out`, or one named by content)."""
+    """Score all pairs with the configured metrics and write a run folder (`out`, or one named by content).
+
+    A file does not say whether its texts are credentialed: unless `public` the run is readable by its owner only, and
+    no remote model sees the texts.
+    """
     label = registry.as_label(label)
     identity = _identity(table, config, label)
     folder = out or Path("runs") / f"score-{label}-{digest(identity)}"
@@ -40,7 +46,12 @@ def score(
             console=console,
             attested=config.run.attest_zero_retention,
         )
-        open_run(folder, identity, context.device, read_as=table.format, notes=list(table.notes))
+        if not public:
+            os.umask(0o077)
+            context.hold("the texts of a file may be credentialed (--public says that they are not)")
+        scoring.check_metrics(config.metrics, context, strict=strict)
+        about = {"credentialed": not public, "read_as": table.format, "notes": list(table.notes)}
+        open_run(folder, identity, context.device, **about)
         _write_pairs(table, folder)
         with accounted(folder, context):
             scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)

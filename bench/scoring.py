@@ -54,6 +54,18 @@ def build(entry: Entry, context: RunContext) -> tuple[Metric | Missing, list[Col
     return metric, columns
 
 
+def check_metrics(entries: Sequence[Entry], context: RunContext, *, strict: bool) -> None:
+    """Build every metric before anything is spent or written: a fault ends the run here, what cannot work is said."""
+    for entry in entries:
+        metric, columns = build(entry, context)
+        if not isinstance(metric, Missing):
+            continue
+        if strict:
+            raise BenchError(f"--strict: metric {entry.label!r} cannot run: {metric.reason}\n  {metric.remedy}")
+        keys = ", ".join(column.key for column in columns)
+        context.console.print(f"{keys} will have no value: {metric.reason}", markup=False, highlight=False)
+
+
 def stats_file(folder: Path, label: str) -> Path:
     """Return the file of a run folder that holds a metric's statistics, a line a pair."""
     return folder / "stats" / f"{label.replace('/', '__')}.jsonl"

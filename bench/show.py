@@ -14,11 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from bench import registry, scoring, store
-from bench.cachedir import cache_root
 from bench.config import Entry
-from bench.context import RunContext
 from bench.contracts import Column, Mark, Metric, Pair, SmallTable
 from bench.errors import BenchError, Unavailable
+from bench.run_folder import context_of
 
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
 """Columns of the paper's Table 1, in its order."""
@@ -101,7 +100,8 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     run = summaries[0]["run"]
     if run["bootstrap"]:
         unit = "patients" if run["cluster"] == "group" else "cases"
-        lines[f"Intervals: {run['confidence']:.0%}, {run['bootstrap']} resamples of {unit}, seed {run['seed']}; below each score its bounds"] = None
+        how = f"{run['bootstrap']} resamples of {unit}, seed {run['seed']}"
+        lines[f"Below each score its interval: {run['confidence']:.0%}, {how}"] = None
     return list(lines)
 
 
@@ -188,10 +188,10 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
 
 def _metrics(folder: Path) -> list[tuple[Entry, Metric, list[Column]]]:
     """Return the metrics of a run whose packages are installed here; no weights or server are asked for."""
-    options: Mapping[str, Mapping[str, Any]] = store.read_json(folder / "run.json")["config"]["metrics"]
-    context = RunContext(workdir=folder / "work", cache_root=cache_root())
+    recorded = store.read_json(folder / "run.json")
+    context = context_of(folder, recorded)
     found = []
-    for label, given in options.items():
+    for label, given in recorded["config"]["metrics"].items():
         entry = Entry(label, given["use"], {key: value for key, value in given.items() if key != "use"})
         try:
             metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{label}")

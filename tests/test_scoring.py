@@ -175,3 +175,21 @@ def test_scoring_without_a_file_means_the_papers_metrics_not_the_demos_stand_ins
     scoring = load_scoring(None, Choices())
     assert scoring.source == "configs/paper.yaml (embedded)"
     assert not any("rules" in str(entry.options) for entry in scoring.metrics)
+
+
+@pytest.mark.parametrize("judge", ["anthropic/claude-opus-4-5", "openai/gpt-5", "ollama/llama3:70b-cloud"])
+def test_texts_of_a_file_are_kept_from_remote_judges_unless_they_are_public(
+    bench: Bench, judge: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OPENAI_API_KEY", "ANTHROPIC_API_KEY"):
+        monkeypatch.setenv(name, "a-key")
+    monkeypatch.setenv("OLLAMA_HOST", "127.0.0.1:9")  # nobody listens on the discard port
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://192.0.2.1:9/v1")  # a test address of RFC 5737: nobody answers
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://192.0.2.1:9")
+    write(2)
+    remote = ("--metrics", "radfact,bleu-4", "--set", f"metrics.radfact.judge={judge}")
+    answer = bench("score", "p.csv", "--out", "o", *remote)
+    assert answer.code == 2
+    assert "the texts of a file may be credentialed" in answer.err
+    assert "would leave this machine" in answer.err
+    assert [path.name for path in Path("o").iterdir()] == [".lock"]

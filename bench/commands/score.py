@@ -23,14 +23,13 @@ from bench.cli import path_option
     help="Ids without a prediction: an error that lists them, or scored as empty predictions.",
 )
 @path_option("--out", "-o", help="Folder of the run. Default: runs/score-<file>-<hash>.")
-@path_option(
-    "--config", "-c", help="Configuration file whose metrics are used. Default: ./bench.yaml, else paper."
-)
+@path_option("--config", "-c", help="Configuration file whose metrics are used. Default: ./bench.yaml, else paper.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one key, e.g. metrics.bleu-4.smooth=exp."
 )
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of resampling. Default: 0.")
 @click.option("--label", help="Name of the row. Default: the file's name.")
+@click.option("--public", is_flag=True, help="The texts are public: a judge on another machine may see them.")
 @click.option("--strict", is_flag=True, help="A metric without a value is an error.")
 @click.option(
     "--columns",
@@ -49,6 +48,7 @@ def score(
     assignments: tuple[str, ...],
     seed: int | None,
     label: str | None,
+    public: bool,
     strict: bool,
     columns: str,
     as_json: bool,
@@ -73,7 +73,9 @@ def score(
     messages = Console(stderr=True)
     for note in (f"{file}: {len(table.pairs)} pairs, read as {table.format}", *table.notes):
         messages.print(note, markup=False, highlight=False)
-    scored = score_file.score(table, settings, out=out, label=label or file.stem, strict=strict, console=messages)
+    scored = score_file.score(
+        table, settings, out=out, label=label or file.stem, strict=strict, public=public, console=messages
+    )
     if as_json:
         click.echo(json.dumps({"folder": str(scored.folder), **scored.summary}, indent=2))
     else:

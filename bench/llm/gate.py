@@ -130,24 +130,24 @@ class Gate:
 
     attested: Sequence[str] = ()
     """Hosts for which the user attests zero retention (`run.attest_zero_retention`)."""
-    credentialed: bool = False
-    """Whether this process has opened a credentialed dataset."""
+    held: str = ""
+    """Why text must stay on this machine ("the dataset is credentialed"); "" where it need not."""
 
     def attests(self, place: Place) -> bool:
         """Whether the user attested zero retention for every host beyond this machine that sees the text."""
         return bool(place.hosts) and all(host in self.attested for host in place.hosts)
 
     def check(self, spec: str, place: Place | None) -> None:
-        """Raise BenchError where text of a credentialed dataset would go to a place that is not attested."""
-        if not self.credentialed or (place is not None and (place.local or self.attests(place))):
+        """Raise BenchError where text that is held would go to a place that is not attested."""
+        if not self.held or (place is not None and (place.local or self.attests(place))):
             return
         if place is None:
             raise BenchError(
-                f"llm {spec!r}: the dataset is credentialed, and this plugin does not say where its text goes (it has "
+                f"llm {spec!r}: {self.held}, and this plugin does not say where its text goes (it has "
                 "no method place()): use a local model"
             )
         raise BenchError(
-            f"llm {spec!r}: the dataset is credentialed, and its text would leave this machine: {place.away}. "
+            f"llm {spec!r}: {self.held}, and its text would leave this machine: {place.away}. "
             "PhysioNet (notice of 2025-09-24) asks for zero retention, no training and no human review wherever such "
             "text is sent. Use a local model; or, where your agreement with that service grants all three, attest it: "
             f"run.attest_zero_retention: [{', '.join(place.hosts)}]"

@@ -169,7 +169,7 @@ class Report:
 
 @dataclass(frozen=True, slots=True)
 class PlanLine:
-    """One line of what a run will take, shown by ``--dry-run``: ("LLM calls", 3403, "calls")."""
+    """One line of what a part of a run will take, shown by ``--dry-run``: ("LLM calls", 3403, "calls")."""
 
     what: str
     amount: float
@@ -272,6 +272,7 @@ class Metric(Protocol):
     works anywhere. May also have
 
     - ``max_failed: float``: the share of pairs that may be FAILED in a column before its score counts as incomplete;
+    - ``plan(references) -> Sequence[PlanLine]``: what scoring a system on these references takes, for ``--dry-run``;
     - ``tables(totals) -> Sequence[SmallTable]``: tables over all pairs, written to ``tables/`` of the run folder.
     """
 

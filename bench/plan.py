@@ -16,7 +16,7 @@ from rich.text import Text
 from bench import cachedir, scoring
 from bench.config import Config, Entry
 from bench.context import RunContext
-from bench.contracts import Case, Encoder
+from bench.contracts import Case, Encoder, PlanLine
 from bench.errors import BenchError, Unavailable
 from bench.run import DatasetTraining, Split, open_dataset, open_split
 
@@ -42,8 +42,11 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
         rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
     for entry in config.metrics:
         metric, _ = scoring.build(entry, context)
-        what = f"– {metric.reason}" if isinstance(metric, scoring.Missing) else metric.signature()
-        rows.append(("metric", entry.label, what))
+        if isinstance(metric, scoring.Missing):
+            rows.append(("metric", entry.label, f"– {metric.reason}"))
+            continue
+        planned = metric.plan([split.references[case.id] for case in split.cases]) if hasattr(metric, "plan") else ()
+        rows.append(("metric", entry.label, "\n".join([metric.signature(), *map(_line, planned)])))
     rows.append(("disk", "", _disk(out)))
     _print(console, rows)
     if missing:
@@ -82,8 +85,13 @@ def _system(entry: Entry, n_train: int, n_cases: int, context: RunContext) -> st
         hours = (
             f" (at most about {_duration(line.amount / _teraflops(context.device))})" if line.unit == "TFLOP" else ""
         )
-        described.append(f"{line.what}: {line.amount:,.6g} {line.unit}{hours}")
+        described.append(f"{_line(line)}{hours}")
     return "\n".join(described)
+
+
+def _line(line: PlanLine) -> str:
+    amount = f"{line.amount:,.0f}" if line.amount >= 1e5 else f"{line.amount:,.6g}"
+    return f"{line.what}: {amount} {line.unit}"
 
 
 def _encoder(encoder: Encoder, spec: str, cases: Sequence[Case], context: RunContext) -> str:

@@ -91,7 +91,7 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
         if summary.get("n_missing_as_empty"):
             lines[f"{summary['label']}: {summary['n_missing_as_empty']} missing predictions scored as empty"] = None
     for (reason, remedy), keys in missing.items():
-        lines[f"– {', '.join(keys)}: {reason}. {remedy}."] = None
+        lines[f"– {', '.join(keys)}: {reason}; {remedy}."] = None
     if problems := max(summary.get("n_problems", 0) for summary in summaries):
         lines[f"Dataset: {problems:,} entries left out or faulty (problems.jsonl)"] = None
     stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))

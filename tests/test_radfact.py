@@ -24,6 +24,7 @@ from bench.contracts import (
     NoAnswer,
     Pair,
     Question,
+    Sampling,
     SmallTable,
     Unannotated,
 )
@@ -882,3 +883,24 @@ def test_a_limit_takes_cases_of_both_answers() -> None:
     assert len(few) == 8
     assert {case.side for case in few} == {"entailed", "not entailed"}
     assert spread([1, 2, 3], 5) == [1, 2, 3]  # type: ignore[type-var]
+
+
+# ------------------------------------------------------------------ what a run will take
+
+
+def test_a_plan_counts_questions_and_asks_none() -> None:
+    llm = ScriptedLLM()
+    reader = FakeAnnotator(lambda text: {"phrases": [part for part in text.split(".") if part.strip()]})
+    made = RadFact(RadFactOptions(judge="judge"), FakeContext({"judge": llm}, {"rules": reader}))  # type: ignore[arg-type]
+    lines = {line.what: line.amount for line in made.plan(["One. Two.", "One. Two.", "Three."])}
+    assert lines["statements: questions, about"] == 2 + 3  # different references, and a candidate a case
+    assert lines["verdicts: questions, about"] == 2 * (2 + 2 + 1)  # the candidates taken to be like the references
+    prompt = sum(len(m.content) for m in prompting.own().entailment.question("", Sampling()).messages)
+    assert lines["verdicts: prompt tokens, about"] == 10 * (prompt + 8) // 4
+    assert not any("cost" in what for what in lines)
+    assert llm.questions == []
+
+
+def test_a_plan_of_the_rules_takes_nothing() -> None:
+    context = FakeContext({}, {"rules": FakeAnnotator(lambda text: {"phrases": []})})
+    assert RadFact(RadFactOptions(judge="rules"), context).plan(["One."]) == []  # type: ignore[arg-type]

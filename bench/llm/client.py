@@ -66,11 +66,16 @@ class Client:
 
     def usage(self) -> dict[str, Any]:
         """Return counts, tokens, requests sent again, and the cost in USD (None without prices)."""
-        used, options = self._usage, self.backend.options
-        cost = None
-        if options.price_input is not None and options.price_output is not None:
-            cost = (used.input_tokens * options.price_input + used.output_tokens * options.price_output) / 1e6
+        used = self._usage
+        cost = self.cost(used.input_tokens, used.output_tokens)
         return {**asdict(used), "retries": getattr(self.backend, "retries", 0), "cost_usd": cost}
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        """Return what so many tokens cost, in USD; None where the prices are not given."""
+        options = self.backend.options
+        if options.price_input is None or options.price_output is None:
+            return None
+        return (input_tokens * options.price_input + output_tokens * options.price_output) / 1e6
 
     def record(self) -> dict[str, Any]:
         """Return what a run keeps of this model: where it ran, what it was, what it took."""

@@ -113,17 +113,17 @@ class LLMJudge:
     """A chat model as the judge."""
 
     def __init__(self, llm: LLM, task: Task, sampling: Sampling) -> None:
-        self._llm, self._task, self._sampling = llm, task, sampling
+        self.llm, self._task, self._sampling = llm, task, sampling
 
     def fingerprint(self) -> str:
         """Return model and prompt. Raises Unavailable where the model cannot be reached."""
-        return f"{self._llm.fingerprint()}/{self._task.digest()}"
+        return f"{self.llm.fingerprint()}/{self._task.digest()}"
 
     def judge(self, queries: Sequence[Query], repeat: int = 0) -> list[Judged]:
         """Return verdicts. Raises ServerLost; what was answered before is kept by the model's cache."""
         asked, verdicts = _split_trivial(queries)
         answers = ask(
-            self._llm,
+            self.llm,
             self._task,
             self._sampling,
             [self._task.write({"reference": list(q.premises), "hypothesis": q.phrase}) for q in asked],

@@ -11,10 +11,23 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.contracts import FAILED, OK, UNDEFINED, Column, Context, Floats, Mark, Pair, Sampling, SmallTable, Stats
+from bench.contracts import (
+    FAILED,
+    OK,
+    UNDEFINED,
+    Column,
+    Context,
+    Floats,
+    Mark,
+    Pair,
+    PlanLine,
+    Sampling,
+    SmallTable,
+    Stats,
+)
 from bench.options import Options
 from metrics.means import mean
-from metrics.radfact import prompting
+from metrics.radfact import planning, prompting
 from metrics.radfact.entailment import Judge, Judged, LLMJudge, NoVerdict, Query, RulesJudge, Verdict
 from metrics.radfact.phrases import AnnotatorPhrases, LLMPhrases, NoPhrases, Phrase, PhraseSource, Split
 from metrics.radfact.texts import locate
@@ -169,6 +182,25 @@ class RadFact:
         asks = not (isinstance(self.judge, RulesJudge) and isinstance(self.splitter, AnnotatorPhrases))
         said = f"|prompts:{self.prompts.source}|t:{o.temperature:g}|max-tokens:{o.max_tokens}" if asks else ""
         return f"radfact|judge:{self.judge.fingerprint()}|phrases:{self.splitter.fingerprint()}{said}|v:1"
+
+    def plan(self, references: Sequence[str]) -> Sequence[PlanLine]:
+        """Return about what a system's reports will ask, taking them to be like the references.
+
+        The rule-based reader counts the statements. Equal questions are asked once, and kept answers are not asked
+        again: it is an upper bound for a second system.
+        """
+        found: list[PlanLine] = []
+        different = list(dict.fromkeys(references))
+        if isinstance(self.splitter, LLMPhrases):
+            calls = len(different) + len(references)
+            length = planning.mean_length(references)
+            found += planning.lines(self.splitter.llm, self.prompts.phrases, "statements", calls, length)
+        if isinstance(self.judge, LLMJudge):
+            read = AnnotatorPhrases(RULES, self._context.annotator(RULES)).split(references)
+            counts = [0 if isinstance(split, NoPhrases) else len(split) for split in read]
+            length = planning.mean_length(references)
+            found += planning.lines(self.judge.llm, self.prompts.entailment, "verdicts", 2 * sum(counts), length)
+        return found
 
     # -------------------------------------------------------------- scoring
 

@@ -96,17 +96,17 @@ class LLMPhrases:
     """A chat model as the splitter: one question a different text."""
 
     def __init__(self, llm: LLM, task: Task, sampling: Sampling) -> None:
-        self._llm, self._task, self._sampling = llm, task, sampling
+        self.llm, self._task, self._sampling = llm, task, sampling
 
     def fingerprint(self) -> str:
         """Return model and prompt. Raises Unavailable where the model cannot be reached."""
-        return f"{self._llm.fingerprint()}/{self._task.digest()}"
+        return f"{self.llm.fingerprint()}/{self._task.digest()}"
 
     def split(self, texts: Sequence[str], repeat: int = 0) -> list[Split]:
         """Return each text's statements. Raises ServerLost."""
         asked = [text for text in dict.fromkeys(texts) if letters(text)]
         answers = ask(
-            self._llm,
+            self.llm,
             self._task,
             self._sampling,
             asked,

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llm_servers as servers
 import pytest
 
 from bench.context import RunContext
 from bench.contracts import Answer, Message, NoAnswer, Question, Sampling
 from bench.errors import BenchError, ServerLost, Unavailable
-
-spec = importlib.util.spec_from_file_location("llm_servers", Path(__file__).with_name("llm_servers.py"))
-assert spec is not None
-assert spec.loader is not None
-servers = importlib.util.module_from_spec(spec)
-sys.modules["llm_servers"] = servers
-spec.loader.exec_module(servers)
 
 SCHEMA = {
     "type": "object",

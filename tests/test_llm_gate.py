@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
+import llm_servers as servers
 import pytest
 
 from bench import config
@@ -16,13 +15,6 @@ from bench.context import RunContext
 from bench.contracts import Answer, Message, Question
 from bench.errors import BenchError
 from bench.llm.gate import is_cloud_model, is_this_machine, place_of
-
-spec = importlib.util.spec_from_file_location("llm_servers", Path(__file__).with_name("llm_servers.py"))
-assert spec is not None
-assert spec.loader is not None
-servers = importlib.util.module_from_spec(spec)
-sys.modules["llm_servers"] = servers
-spec.loader.exec_module(servers)
 
 QUESTION = Question((Message("user", "a report"),), {"type": "object"})
 NOWHERE = {"OLLAMA_HOST": "", "OPENAI_BASE_URL": "", "ANTHROPIC_BASE_URL": "", "ANTHROPIC_BEDROCK_BASE_URL": ""}

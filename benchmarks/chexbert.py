@@ -8,8 +8,8 @@ Three disjoint thirds of distinct reports are the references, the first system's
 Then the metric is run over both systems with one cache of annotations. The share of the machine's limit is the
 arithmetic that the labels need (padding not counted), by the fastest matrix product seen in the same run.
 
-CPU seconds are counted on a CPU, seconds on a GPU. On a machine that is busy otherwise, threads that wait for each other
-burn CPU seconds, the package's many small products most of all: take --threads 1 there, and --wall on a quiet one.
+CPU seconds are counted on a CPU, seconds on a GPU. On a machine that is busy otherwise, threads that wait for each
+other burn CPU seconds, the package's many small products most of all: take --threads 1 there, and --wall on a quiet one.
 """
 
 from __future__ import annotations

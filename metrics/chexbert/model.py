@@ -152,7 +152,7 @@ def dense(weight: Tensor, bias: Tensor, *, gelu: bool = False) -> Dense:
         return lambda x: F.gelu(F.linear(x, weight, bias)) if gelu else F.linear(x, weight, bias)
     laid_out = own._reorder_linear_weight(weight, _TYPICAL_ROWS)
 
-    after = ("gelu", [], "none") if gelu else ("none", [], "")
+    after: tuple[str, list[float], str] = ("gelu", [], "none") if gelu else ("none", [], "")
 
     def product(x: Tensor) -> Tensor:
         found: Tensor = own._linear_pointwise(x, laid_out, bias, *after)

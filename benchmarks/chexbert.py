@@ -1,6 +1,6 @@
 """Times the annotator chexbert against the package f1chexbert on the same weights, and asserts identical labels.
 
-    python benchmarks/chexbert.py [--reports FILE] [--texts N] [--device cuda] [--threads N]
+    python benchmarks/chexbert.py [--reports FILE] [--texts N] [--device cuda] [--threads N] [--wall] [--turns N]
 
 Random weights of the real size (bert-base) with heads that vary; a WordPiece vocabulary of the reports' own words. Both
 sides take turns on chunks of texts of like length, as the harness cuts them, so that a busy machine slows both alike.
@@ -9,7 +9,8 @@ Then the metric is run over both systems with one cache of annotations. The shar
 arithmetic that the labels need (padding not counted), by the fastest matrix product seen in the same run.
 
 CPU seconds are counted on a CPU, seconds on a GPU. On a machine that is busy otherwise, threads that wait for each
-other burn CPU seconds, the package's many small products most of all: take --threads 1 there, and --wall on a quiet one.
+other burn CPU seconds, the package's many small products most of all: take --threads 1 there, or --wall and several
+--turns of each side on each chunk, of which the best counts.
 """
 
 from __future__ import annotations
@@ -30,9 +31,9 @@ from nlg_metrics import read_reports, synthetic_reports, systems
 from bench.context import RunContext
 from bench.contracts import Pair
 from metrics.chexbert import CheXbert, CheXbertF1
-from metrics.chexbert.labels import LABELS
+from metrics.observations import LABELS
 
-CHUNK = 64
+CHUNK = 32
 VOCABULARY, DIM, WIDE, LAYERS = 30522, 768, 3072, 12
 
 
@@ -128,17 +129,20 @@ def peak(clock: Clock, dtype: str) -> float:
     return best
 
 
-def race(theirs: Any, ours: CheXbert, texts: Sequence[str], clock: Clock, *, same: bool) -> None:
+def race(theirs: Any, ours: CheXbert, texts: Sequence[str], clock: Clock, turns: int, *, same: bool) -> None:
     """Print labels per second of both over the same texts, taking turns, and the share of the machine's limit."""
     ordered = sorted(texts, key=len, reverse=True)
     spent, limit, different = [0.0, 0.0], 0.0, 0
     for start in range(0, len(ordered), CHUNK):
         chunk = ordered[start : start + CHUNK]
-        limit = max(limit, peak(clock, ours.dtype))
-        seconds, expected = clock.time(lambda chunk=chunk: [theirs.get_label(t, mode="classification") for t in chunk])
-        spent[0] += seconds
-        seconds, found = clock.time(lambda chunk=chunk: ours.annotate(chunk))
-        spent[1] += seconds
+        best = [float("inf")] * 2
+        for _ in range(turns):
+            limit = max(limit, peak(clock, ours.dtype))
+            seconds, expected = clock.time(lambda chunk=chunk: [theirs.get_label(t, "classification") for t in chunk])
+            best[0] = min(best[0], seconds)
+            seconds, found = clock.time(lambda chunk=chunk: ours.annotate(chunk))
+            best[1] = min(best[1], seconds)
+        spent = [total + seconds for total, seconds in zip(spent, best, strict=True)]
         labels = [["" if value is None else value for value in one["labels"].values()] for one in found]
         different += sum(a != b for x, y in zip(labels, expected, strict=True) for a, b in zip(x, y, strict=True))
     assert different == 0 or not same, f"{different} labels differ"
@@ -181,7 +185,7 @@ def main() -> None:
     parser.add_argument("--dtype", default="auto", help="auto, float32 or bfloat16; identity is asserted in float32")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--wall", action="store_true", help="seconds instead of CPU seconds; for a quiet machine")
-    parser.add_argument("--repeats", type=int, default=1)
+    parser.add_argument("--turns", type=int, default=1, help="of each side on each chunk, the best of which counts")
     given = parser.parse_args()
     if given.threads:
         torch.set_num_threads(given.threads)
@@ -200,8 +204,7 @@ def main() -> None:
         ours = CheXbert(CheXbert.Options(**entry), context)
         print(f"{varied(ours.annotate(texts))} of 14 labels vary; {torch.get_num_threads()} threads, {ours.dtype}")
         theirs.get_label(texts[0])
-        for _ in range(given.repeats):
-            race(theirs, ours, texts, clock, same=ours.dtype == "float32")
+        race(theirs, ours, texts, clock, given.turns, same=ours.dtype == "float32")
         context.annotator("chexbert").annotate(["the model is loaded, and not timed"])
         second_system(context, both, clock)
 

@@ -26,8 +26,9 @@ from bench.contracts import FAILED, OK, Pair, Unannotated
 from bench.errors import BenchError, Unavailable
 from metrics.chexbert import CheXbert, CheXbertF1, CheXpertRulesF1
 from metrics.chexbert import model as network_module
-from metrics.chexbert.labels import FIVE, HEADS, LABELS
+from metrics.chexbert.labels import FIVE, HEADS
 from metrics.chexbert.model import Network, Shape, load_weights
+from metrics.observations import LABELS
 
 SMALL: dict[str, float] = {
     "hidden_size": 96,

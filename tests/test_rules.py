@@ -17,9 +17,9 @@ from bench.datasets.demo.findings import names_of
 from bench.datasets.demo.phrases import WORDINGS
 from bench.datasets.demo.plan import plan, stream
 from bench.datasets.demo.reports import write_report
+from metrics.observations import LABELS
 from metrics.rules import Rules, RulesOptions, annotation
 from metrics.rules.entail import entails, statements
-from metrics.rules.lexicon import LABELS
 from metrics.rules.tables import load
 from metrics.rules.words import TOKEN, lemma, sentences
 

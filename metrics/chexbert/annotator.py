@@ -19,7 +19,8 @@ from bench.errors import BenchError, Unavailable, missing_package
 from bench.hub import fetch_file, file_sha256
 from bench.options import Options
 from metrics.chexbert import tokens
-from metrics.chexbert.labels import CLASSES, LABELS
+from metrics.chexbert.labels import CLASSES
+from metrics.observations import LABELS
 
 if TYPE_CHECKING:
     from metrics.chexbert.model import Network, Shape

@@ -10,7 +10,8 @@ import numpy as np
 from bench.contracts import FAILED, OK, Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
 from bench.errors import BenchError
 from bench.options import Options
-from metrics.chexbert.labels import BLANK, FIVE, LABELS, NEGATIVE, POSITIVE, UNCERTAIN, Label
+from metrics.chexbert.labels import BLANK, FIVE, NEGATIVE, POSITIVE, UNCERTAIN, Label
+from metrics.observations import LABELS
 
 Labels = Mapping[str, Label]
 

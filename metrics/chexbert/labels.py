@@ -1,23 +1,7 @@
-"""The 14 observations of CheXpert, in the order of CheXbert's heads, and what their classes mean."""
+"""What CheXbert's heads and their classes mean."""
 
 from __future__ import annotations
 
-LABELS = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
 FIVE = ("Cardiomegaly", "Edema", "Consolidation", "Atelectasis", "Pleural Effusion")
 """The competition's labels (Irvin et al. 2019), over which Ma-5 and Mi-5 are taken."""
 
@@ -29,4 +13,4 @@ UNCERTAIN: Label = -1
 CLASSES: tuple[Label, ...] = (BLANK, POSITIVE, NEGATIVE, UNCERTAIN)
 """What class 0, 1 … of a head means."""
 HEADS = (4,) * 13 + (2,)
-"""Classes of each head: the last, No Finding, is blank or positive only."""
+"""Classes of each observation's head: the last, No Finding, is blank or positive only."""

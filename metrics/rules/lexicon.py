@@ -12,24 +12,6 @@ from __future__ import annotations
 
 from metrics.rules.words import bag
 
-LABELS = (
-    "Enlarged Cardiomediastinum",
-    "Cardiomegaly",
-    "Lung Opacity",
-    "Lung Lesion",
-    "Edema",
-    "Consolidation",
-    "Pneumonia",
-    "Atelectasis",
-    "Pneumothorax",
-    "Pleural Effusion",
-    "Pleural Other",
-    "Fracture",
-    "Support Devices",
-    "No Finding",
-)
-"""CheXpert's observations, in the order of CheXbert's heads."""
-
 SUPPORT = "Support Devices"
 
 FINDINGS = """

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from metrics.rules.lexicon import LABELS, SUPPORT, TRIVIAL
+from metrics.observations import LABELS
+from metrics.rules.lexicon import SUPPORT, TRIVIAL
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
 from metrics.rules.tables import Match, load, match
 from metrics.rules.words import Words, bag, sentences, words

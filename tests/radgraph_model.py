@@ -21,8 +21,8 @@ RELATIONS = ("modify", "located_at", "suggestive_of")
 Rates = tuple[tuple[float, float, float], tuple[float, float, float]]
 MANY: Rates = (0.15, 0.05, 0.05), (0.1, 0.1, 0.1)
 """Shares of spans and of pairs of spans that each label is calibrated to get: so many that short texts have some."""
-USUAL: Rates = (0.05, 0.015, 0.015), (0.05, 0.03, 0.03)
-"""About what reports have: for one of 33 words, a dozen entities and as many relations."""
+USUAL: Rates = (0.05, 0.015, 0.015), (0.03, 0.015, 0.015)
+"""Nearer to what reports have: some fifteen entities and twenty relations for one of 33 words."""
 CONTEXT = 0.3
 """Factor on what attention adds to a word: more of it, and whole texts would be without any entity."""
 
@@ -57,14 +57,14 @@ def their_graphs(model: Any, texts: Sequence[str]) -> list[dict[str, Any]]:
     return [{key: found[str(k)][key] for key in ("text", "entities")} for k in range(len(texts))]
 
 
-def wordpiece(folder: Path, texts: Sequence[str]) -> int:
-    """Write an uncased BERT tokeniser with frequent words, halves of the others and letters; return its size."""
+def wordpiece(folder: Path, texts: Sequence[str], longest: int) -> int:
+    """Write an uncased BERT tokeniser of the texts' words, the long ones in two, and letters; return its size."""
     from transformers import BertTokenizer
 
     words = Counter(word for text in texts for word in re.findall(r"\w+|[^\w\s]", text.lower()))
     pieces = {"[PAD]": None, "[UNK]": None, "[CLS]": None, "[SEP]": None, "[MASK]": None}
     for word in sorted(words, key=lambda word: (-words[word], word)):
-        pieces |= {word: None} if len(word) < 8 else {word[:5]: None, f"##{word[5:]}": None}
+        pieces |= {word: None} if len(word) <= longest else {word[:5]: None, f"##{word[5:]}": None}
     letters = [chr(code) for code in range(33, 127)]
     pieces |= dict.fromkeys([*letters, *(f"##{letter}" for letter in letters)])
     BertTokenizer(vocab={piece: k for k, piece in enumerate(pieces)}).save_pretrained(folder)
@@ -127,16 +127,17 @@ def make_model(
     max_length: int | None = 512,
     rates: Rates = MANY,
     real: bool = False,
+    corpus: Sequence[str] | None = None,
 ) -> Any:
     """Write the model folder root/name with its encoder root/encoder; return the package's RadGraph on it.
 
     Weights are random, and biases set so that each label is given to a fixed share of the spans (pairs) of `texts`.
-    real: bert-base's size, and heads of 150 units as published.
+    real: bert-base's size, and heads of 150 units as published. corpus: where the tokeniser's words come from.
     """
     folder, encoder = root / name, root / f"{name}-encoder"
     (folder / "vocabulary").mkdir(parents=True)
     encoder.mkdir()
-    size = byte_pairs(encoder) if kind == "modernbert" else wordpiece(encoder, texts)
+    size = byte_pairs(encoder) if kind == "modernbert" else wordpiece(encoder, corpus or texts, 12 if real else 7)
     encoder_config(kind, size, real).save_pretrained(encoder)
     (folder / "config.json").write_text(json.dumps(dygie_config(encoder, max_length, 150 if real else 24)))
     labels = folder / "vocabulary"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from io import TextIOWrapper
@@ -86,7 +88,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal or a file in ASCII shows "?", not a traceback
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminated)
     sys.exit(run_command(lambda: bench.main(args=arguments, prog_name="bench", standalone_mode=False)))
+
+
+def _terminated(*_: object) -> None:
+    """End a terminated command (a batch system's time limit) as Ctrl-C does: what is under way is written first."""
+    raise KeyboardInterrupt
 
 
 def run_command(command: Callable[[], Any]) -> int:

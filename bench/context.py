@@ -48,6 +48,8 @@ class RunContext:
         self.stand_ins: dict[str, None] = {}
         self._clients: dict[str, LLM] = {}
         self._gate = Gate(attested)
+        self.usage_written: dict[str, dict[str, Any]] = {}
+        """What each chat model's use was when it was last written to a run's usage.jsonl."""
 
     @property
     def credentialed(self) -> bool:
@@ -89,6 +91,7 @@ class RunContext:
             console=self.console,
         )
         other._built, other._clients, other._gate = self._built, self._clients, self._gate
+        other.usage_written = self.usage_written
         other.stand_ins = dict(self.stand_ins)
         other.problems = dict(self.problems)
         return other

@@ -16,10 +16,11 @@ from bench.store import write_text
 
 
 def file_sha256(path: Path, context: Context) -> str:
-    """Return the SHA-256 of a file, kept by path, size and modification time."""
+    """Return the SHA-256 of a file, kept by path, size, inode, and the times of its content and of its last change."""
     real = path.resolve()
     found = real.stat()
-    key = hashlib.sha256(f"{found.st_size} {found.st_mtime_ns} ".encode() + os.fsencode(real)).hexdigest()[:32]
+    state = f"{found.st_size} {found.st_mtime_ns} {found.st_ctime_ns} {found.st_ino} "
+    key = hashlib.sha256(state.encode() + os.fsencode(real)).hexdigest()[:32]
     kept = context.cache("weights-hash", key) / "sha256"
     if kept.is_file() and len(known := kept.read_text()) == 64:
         return known

@@ -15,6 +15,7 @@ from bench.errors import BenchError
 BUSY_S = 60.0
 """How long a process waits for another one's write."""
 _ASKED_AT_ONCE = 500
+_DAMAGED: Any = object()
 
 
 class Kept:
@@ -29,15 +30,15 @@ class Kept:
         self._local = threading.local()
 
     def get(self, namespace: str, keys: Sequence[str]) -> dict[str, Any]:
-        """Return the values of those keys that are kept."""
+        """Return the values of those keys that are kept; a damaged row counts as not kept."""
         found: dict[str, Any] = {}
         for part in _parts(keys):
             marks = ",".join("?" * len(part))
             rows = self._run(
                 f"SELECT key, value FROM kept WHERE namespace = ? AND key IN ({marks})", (namespace, *part)
             )
-            found.update((key, json.loads(value)) for key, value in rows)
-        return found
+            found.update((key, _read(value)) for key, value in rows)
+        return {key: value for key, value in found.items() if value is not _DAMAGED}
 
     def put(self, namespace: str, values: Mapping[str, Any]) -> None:
         """Keep values, in one transaction; a key that is kept already takes the new value."""
@@ -45,6 +46,16 @@ class Kept:
         try:
             with self._connection() as connection:
                 connection.executemany("INSERT OR REPLACE INTO kept VALUES (?, ?, ?)", rows)
+        except sqlite3.Error as err:
+            raise self._fault(err) from None
+
+    def delete(self, namespace: str, keys: Sequence[str]) -> None:
+        """Forget keys; those that are not kept are passed over."""
+        try:
+            with self._connection() as connection:
+                connection.executemany(
+                    "DELETE FROM kept WHERE namespace = ? AND key = ?", ((namespace, k) for k in keys)
+                )
         except sqlite3.Error as err:
             raise self._fault(err) from None
 
@@ -80,6 +91,13 @@ class Kept:
             f"{self.file}: {err}. Free the disk, or end the process that holds it; where the file is damaged, delete "
             "it (what it kept is then made again)"
         )
+
+
+def _read(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return _DAMAGED
 
 
 def _parts(keys: Sequence[str]) -> Iterator[Sequence[str]]:

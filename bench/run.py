@@ -24,7 +24,7 @@ from bench.config import Config, Entry, RunOptions, digest
 from bench.context import RunContext
 from bench.contracts import Case, Dataset, Evidence, Pair, Problem, Report, System
 from bench.errors import BenchError
-from bench.run_folder import SHOWN, accounted, finish, llms, open_run
+from bench.run_folder import SHOWN, finish, llms, open_run, write_usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,11 +106,15 @@ def make_context(config: Config, workdir: Path, console: Any = None) -> RunConte
 
 
 def open_dataset(config: Config, context: RunContext) -> Dataset:
-    """Build the dataset; where it is credentialed, all that this process writes from now on is private."""
+    """Build the dataset; where it is credentialed, all that this process writes from now on is private.
+
+    While it is built it may be, and no text leaves the machine.
+    """
+    context.credentialed = True
     dataset = cast(Dataset, context.build("dataset", config.dataset.use, config.dataset.options, "dataset"))
+    context.credentialed = dataset.credentialed
     if dataset.credentialed:
         os.umask(0o077)
-        context.credentialed = True
         context.console.print(
             "Credentialed data: runs and caches are private to this user and must not be shared.", markup=False
         )
@@ -178,8 +182,10 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
         folder = out / entry.label
         with store.locked(folder):
             one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
-            with accounted(folder, context):
+            try:
                 outcomes.append(one.run(allow_failed=allow_failed))
+            finally:
+                write_usage(folder, context)
     if strict:
         refuse_null(outcomes)
     return outcomes

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -40,6 +39,8 @@ def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) ->
         store.write_json(file, {**recorded, **more, **same})
         return []
     before = store.read_json(file)
+    if more.get("credentialed") and not before.get("credentialed"):
+        store.write_json(file, {**before, "credentialed": True})
     if changed := differences({key: before.get(key) for key in same}, same):
         raise BenchError(
             f"{folder}: holds another run; these differ: {'; '.join(changed[:SHOWN])}. "
@@ -70,19 +71,18 @@ def finish(folder: Path, summary: Mapping[str, Any]) -> None:
     store.write_json(folder / "done.json", {"summary_digest": digest(summary)})
 
 
-@contextmanager
-def accounted(folder: Path, context: RunContext) -> Iterator[None]:
-    """Append what the block's questions to chat models took (calls, tokens, cost) to usage.jsonl, a line a model."""
-    before = {record["spec"]: record["usage"] for record in context.llms_used()}
-    try:
-        yield
-    finally:
-        after = {record["spec"]: record["usage"] for record in context.llms_used()}
-        taken = [(spec, _taken(usage, before.get(spec, {}))) for spec, usage in after.items()]
-        if lines := [{"llm": spec, **usage} for spec, usage in taken if any(usage.values())]:
-            when = datetime.now(UTC).isoformat(timespec="seconds")
-            with store.Appender(folder / "usage.jsonl") as file:
-                file.write(*({"ended": when, **line} for line in lines))
+def write_usage(folder: Path, context: RunContext) -> None:
+    """Append what questions to chat models took since the last call (calls, tokens, cost) to usage.jsonl."""
+    lines = []
+    for record in context.llms_used():
+        spec, usage = record["spec"], record["usage"]
+        taken = _taken(usage, context.usage_written.get(spec, {}))
+        context.usage_written[spec] = usage
+        if any(taken.values()):
+            lines.append({"until": datetime.now(UTC).isoformat(timespec="seconds"), "llm": spec, **taken})
+    if lines:
+        with store.Appender(folder / "usage.jsonl") as file:
+            file.write(*lines)
 
 
 def _taken(after: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from bench.context import RunContext
 from bench.contracts import Report
 from bench.predictions import PairsTable
 from bench.run import Outcome, refuse_null
-from bench.run_folder import accounted, finish, llms, open_run
+from bench.run_folder import finish, llms, open_run
 
 
 def score(
@@ -53,8 +53,7 @@ def score(
         about = {"credentialed": not public, "read_as": table.format, "notes": list(table.notes)}
         open_run(folder, identity, context.device, **about)
         _write_pairs(table, folder)
-        with accounted(folder, context):
-            scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)
+        scores = scoring.run_metrics(config.metrics, table.pairs, folder, context, config.run)
         summary = {
             **{key: identity[key] for key in ("label", "system", "fingerprint", "dataset", "split", "n_cases")},
             "n_groups": len({pair.group for pair in table.pairs}),

@@ -18,6 +18,7 @@ from bench.config import Entry, RunOptions
 from bench.context import RunContext
 from bench.contracts import FAILED, Column, Floats, Metric, Pair, SmallTable, Stats
 from bench.errors import BenchError, ServerLost, Unavailable
+from bench.run_folder import write_usage
 
 CHUNK = 256
 
@@ -71,14 +72,14 @@ def stats_file(folder: Path, label: str) -> Path:
     return folder / "stats" / f"{label.replace('/', '__')}.jsonl"
 
 
-def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, context: RunContext) -> Stats:
-    """Return the statistics of all pairs, observing only those that `file` does not hold yet.
+def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], folder: Path, context: RunContext) -> Stats:
+    """Return the statistics of all pairs, observing only those that the metric's file in `folder` does not hold yet.
 
     The file has a line a pair, with the hash of signature and texts: a pair whose text or recipe changed is observed
     again, and so is one that failed. Written chunk by chunk, so that a kill loses at most one; the last line of a key
     counts.
     """
-    signature = metric.signature()
+    file, signature = stats_file(folder, entry.label), metric.signature()
     keys = [key_of(signature, pair) for pair in pairs]
     known = {line.get("key"): line for line in store.read_lines(file)}
     known = {key: line for key, line in known.items() if FAILED not in line.get("status", ())}
@@ -89,7 +90,15 @@ def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], file: Path, con
             bar.advance(len(pairs) - len(todo))
             for start in range(0, len(todo), CHUNK):
                 chunk = todo[start : start + CHUNK]
-                lines = _observe_chunk(metric, entry.label, chunk)
+                try:
+                    lines = _observe_chunk(metric, entry.label, chunk)
+                finally:
+                    write_usage(folder, context)
+                if (now := metric.signature()) != signature:
+                    raise ServerLost(
+                        f"metric {entry.label!r} changed while it was asked: it was {signature} and is {now}. The same "
+                        "command starts over with what it is now"
+                    )
                 out.write(*lines)
                 known.update((line["key"], line) for line in lines)
                 bar.advance(len(chunk))
@@ -155,7 +164,7 @@ def run_metric(
     if isinstance(metric, Missing):
         return _nothing(columns, metric, len(pairs))
     try:
-        stats = observe(metric, entry, pairs, stats_file(folder, entry.label), context)
+        stats = observe(metric, entry, pairs, folder, context)
         groups = [pair.group if options.cluster == "group" else pair.id for pair in pairs]
         scores = statistics.score(
             stats,

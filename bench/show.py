@@ -181,6 +181,8 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
         console.print(Text.assemble((f"{name}: ", "bold"), text))
     _print_evidence(console, report["evidence"])
     _print_own_scores(console, runs[0], metrics, case_id)
+    if explained is not None and (warning := _other_recipe(runs[0], *_named(metrics, explained))):
+        console.print(warning, markup=False, highlight=False)
     for note in notes:
         if isinstance(note, SmallTable):
             console.print(_small_table(note))
@@ -207,10 +209,22 @@ def _explanation(
 ) -> Sequence[Mark | SmallTable]:
     if explained is None:
         return ()
-    by_label = {entry.label: metric for entry, metric, _ in metrics}
+    return _named(metrics, explained)[0].explain(pair)
+
+
+def _named(metrics: Sequence[tuple[Entry, Metric, list[Column]]], explained: str) -> tuple[Metric, list[Column]]:
+    by_label = {entry.label: (metric, columns) for entry, metric, columns in metrics}
     if explained not in by_label:
         raise BenchError(f"--explain: {registry.miss('metric with scores in this run', explained, by_label)}")
-    return by_label[explained].explain(pair)
+    return by_label[explained]
+
+
+def _other_recipe(folder: Path, metric: Metric, columns: Sequence[Column]) -> str | None:
+    """Return a warning where a metric explains otherwise than it scored: with another judge, annotator or package."""
+    scores = store.read_json(folder / "summary.json")["scores"] if (folder / "summary.json").exists() else {}
+    scored = next((scores[c.key].get("signature") for c in columns if c.key in scores), None)
+    now = metric.signature()
+    return None if not scored or scored == now else f"Explained by {now}, but scored by {scored}: these may differ."
 
 
 def _print_own_scores(

@@ -173,3 +173,20 @@ def test_wrapper_tells_what_it_stands_for(context: RunContext) -> None:
     assert isinstance(annotator, CachedAnnotator)
     assert annotator.stand_in is None
     assert annotator.fingerprint() == "words-1"
+
+
+def test_a_damaged_row_counts_as_not_kept_and_is_replaced(context: RunContext) -> None:
+    make(context).annotate(["a b", "c"])
+    (file,) = context.cache("annotations", "v1").glob("*.sqlite")
+    with sqlite3.connect(file) as connection:
+        connection.execute("UPDATE kept SET value = '{\"words\"' WHERE value LIKE '%2%'")
+    assert make(context, log="log").annotate(["a b", "c"]) == [{"words": 2}, {"words": 1}]
+    assert given("log") == [["a b"]]
+
+
+def test_forgotten_keys_are_gone_from_their_namespace_only(tmp_path: Path) -> None:
+    kept = Kept(tmp_path / "k.sqlite")
+    kept.put("a", {"1": 1, "2": 2})
+    kept.put("b", {"1": 1})
+    kept.delete("a", ["1", "unknown"])
+    assert (kept.get("a", ["1", "2"]), kept.get("b", ["1"])) == ({"2": 2}, {"1": 1})

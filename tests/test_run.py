@@ -456,3 +456,19 @@ def test_an_appender_cuts_off_half_a_line(tmp_path: Path) -> None:
     with store.Appender(file) as out:
         out.write({"a": 3})
     assert file.read_text() == '{"a": 1}\n{"a": 3}\n'
+
+
+def test_a_dataset_cannot_reach_a_remote_model_while_it_is_built(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://192.0.2.1:9/v1")
+    Path("hasty.py").write_text(
+        f"import sys\nsys.path.insert(0, {str(PLUGINS.parent)!r})\nimport plugins\n"
+        "class Hasty(plugins.TinyDataset):\n"
+        "    def __init__(self, options, context):\n"
+        "        super().__init__(options, context)\n"
+        "        context.llm('openai/judge')\n"
+    )
+    write_config(dataset="credentialed: true")
+    Path("bench.yaml").write_text(Path("bench.yaml").read_text().replace(f"{PLUGINS}:TinyDataset", "./hasty.py:Hasty"))
+    answer = bench("run", "--out", "o")
+    assert answer.code == 2
+    assert "would leave this machine" in answer.err

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,7 @@ class JudgedOptions(Options):
 class Judged:
     """Share of pairs that the file "judge" approves: one id and verdict a line; an id without a line has none.
 
-    A line "lost" takes the server away; asked ids are noted in the file "asked".
+    A line "lost" takes the server away, "swap" changes the judge's weights meanwhile; asked ids are noted in "asked".
     """
 
     Options = JudgedOptions
@@ -40,7 +42,7 @@ class Judged:
     def signature(self) -> str:
         if self.options.unsigned:
             raise Unavailable("no judge answers", "start one")
-        return "judged|v:1"
+        return f"judged|{Path('weights').read_text() if Path('weights').exists() else 'none'}"
 
     def observe(self, pairs: Sequence[Pair]) -> Stats:
         lines = Path("judge").read_text().split("\n")
@@ -48,7 +50,10 @@ class Judged:
             file.writelines(f"{pair.id}\n" for pair in pairs)
         if "lost" in lines:
             raise ServerLost("the judge went away; start it again, the same command continues")
-        verdicts = dict(line.split() for line in lines if line)
+        if "swap" in lines:
+            Path("weights").write_text("others")
+            Path("judge").write_text("\n".join(line for line in lines if line != "swap"))
+        verdicts = dict(line.split() for line in lines if line and line != "swap")
         found = [verdicts.get(pair.id) for pair in pairs]
         values = np.array([[float(v or 0), float(v is not None)] for v in found])
         return Stats(values, np.array([[FAILED if v is None else OK] for v in found], np.int8))
@@ -193,3 +198,54 @@ def test_texts_of_a_file_are_kept_from_remote_judges_unless_they_are_public(
     assert "the texts of a file may be credentialed" in answer.err
     assert "would leave this machine" in answer.err
     assert [path.name for path in Path("o").iterdir()] == [".lock"]
+
+
+def test_nothing_is_kept_of_a_chunk_in_which_the_recipe_changed(bench: Bench) -> None:
+    write(4)
+    judge("1101")
+    Path("judge").write_text(Path("judge").read_text() + "\nswap")
+    answer, _ = score(bench)
+    assert answer.code == 2
+    assert "it was judged|none and is judged|others" in answer.err
+    assert Path("o/stats/j.jsonl").read_text() == ""
+    answer, scores = score(bench)
+    assert (scores["j/Judged"]["value"], scores["j/Judged"]["signature"]) == (0.75, "judged|others")
+
+
+def test_an_explanation_by_another_recipe_is_said(bench: Bench) -> None:
+    write(4)
+    judge("1101")
+    score(bench)
+    assert "Explained by" not in bench("show", "o", "--case", "p0", "--explain", "j").out
+    Path("weights").write_text("others")
+    shown = bench("show", "o", "--case", "p0", "--explain", "j")
+    assert "Explained by judged|others, but scored by judged|none: these may differ." in shown.out
+
+
+def test_a_run_that_was_public_once_is_not_public_for_good(bench: Bench) -> None:
+    write(2)
+    judge("11")
+    recorded = lambda: json.loads(Path("o/run.json").read_text())["credentialed"]  # noqa: E731
+    score(bench, "--public")
+    assert recorded() is False
+    score(bench)
+    assert recorded() is True
+    score(bench, "--public")
+    assert recorded() is True
+
+
+def test_infinite_options_are_refused(bench: Bench) -> None:
+    write(2, "limit: .inf")
+    answer, _ = score(bench)
+    assert answer.code == 2
+    assert "metrics.j.limit" in answer.err
+
+
+def test_a_terminated_command_ends_as_an_interrupted_one(tmp_path: Path) -> None:
+    code = (
+        "import os, signal\nfrom bench import cli, registry\n"
+        "registry.table = lambda kind: os.kill(os.getpid(), signal.SIGTERM)\ncli.main(['list'])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 130
+    assert "the same command continues" in done.stderr

@@ -409,7 +409,7 @@ class Answer:
 class NoAnswer:
     """Why a question stayed without an answer: it is never cached, and asked again by the next run."""
 
-    kind: Literal["refused", "empty", "malformed", "too-long"]
+    kind: Literal["refused", "empty", "malformed", "too-long", "failed"]
     why: str
 
 

@@ -37,7 +37,7 @@ def question(text: str, **more: Any) -> Question:
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.llm.ollama.FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("bench.llm.http.FIRST_WAIT_S", 0.001)
     for name in ("OLLAMA_HOST", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
 
@@ -154,9 +154,12 @@ def test_kept_answers_can_be_had_without_the_server_but_no_new_ones(server: Any,
             call()
     with servers.OllamaServer(port=server.port) as other:
         other.digest = "6" * 64
+        with pytest.raises(ServerLost, match=r"the model changed meanwhile: it was .*5555.* and is .*6666"):
+            later.ask([question("a"), question("c")])
+        assert other.asked == []
         answers = later.ask([question("a"), question("c")])
         assert [answer.cached for answer in answers] == [False, False]  # another model answers now: nothing is mixed
-        assert later.fingerprint() != before.fingerprint()
+        assert "6666" in later.fingerprint()
 
 
 def test_a_damaged_text_can_be_asked(server: Any, judge: Any) -> None:
@@ -334,7 +337,7 @@ def test_a_hiccup_is_waited_out_and_counted(server: Any, judge: Any) -> None:
     assert client.usage()["retries"] == 2
     server.script = [(503, {"error": "server busy"})] * 5
     with pytest.raises(ServerLost, match=r"refuses further work for now \(503\): server busy: 0 of 1 answered"):
-        client.ask([question("b")])
+        judge(server, num_ctx=512).ask([question("b")])
 
 
 # ------------------------------------------------------------------ accounting
@@ -361,7 +364,7 @@ def test_a_run_can_record_what_was_used(server: Any, tmp_path: Path) -> None:
     parts = {"llms": {"judge": {"use": f"ollama/{MODEL}", "host": server.url}}}
     context = RunContext(workdir=tmp_path, cache_root=tmp_path, parts=parts)
     client = context.for_run(tmp_path / "run").llm("judge")
-    assert client.fingerprint() == f"ollama|{MODEL}|sha256:{'5' * 16}|Q4_0|70.6B"
+    assert client.fingerprint() == f"ollama|{MODEL}|sha256:{'5' * 16}|Q4_0|70.6B|attempts:3"
     client.ask([question("a")])
     (record,) = context.llms_used()
     assert {key: record[key] for key in ("spec", "backend", "host", "model", "digest", "quantisation")} == {

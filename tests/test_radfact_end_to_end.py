@@ -32,7 +32,7 @@ MODEL = "llama3:70b-instruct"
 
 @pytest.fixture(autouse=True)
 def _fast(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.llm.ollama.FIRST_WAIT_S", 0.001)
+    monkeypatch.setattr("bench.llm.http.FIRST_WAIT_S", 0.001)
     for name in ("OLLAMA_HOST", "OPENAI_BASE_URL"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OPENAI_API_KEY", "none")

@@ -85,6 +85,7 @@ class Anthropic:
         """Return what to look at where the service cannot be reached."""
         return "check the connection, or use a local model (ollama/…, llama.cpp/…)"
 
+    @http.speaks("Anthropic")
     async def identify(self) -> Identity:
         """Return the model's name and the client: the service tells nothing of its weights."""
         settings = [f"client:{self.options.client}"]
@@ -94,18 +95,19 @@ class Anthropic:
             settings.append("sampling:sent")
         return Identity("anthropic", self.options.model, settings=",".join(settings), reached=False)
 
+    @http.speaks("Anthropic")
     async def reply(self, question: Question) -> Reply:
         """Return the reply to one question."""
         client = self._client()
         import anthropic
 
         try:
-            said = await client.messages.create(**self._request(question))
+            raw = await client.messages.with_raw_response.create(**self._request(question))
         except anthropic.AnthropicError as err:
             raise http.explained(anthropic, err, self._place, self._credentials()) from None
         except (ImportError, RuntimeError, ValueError) as err:  # what the clients raise where credentials are missing
             raise Unavailable(f"llm 'anthropic' ({self.options.client}): {err}", self._credentials()) from None
-        return self._read(said.to_dict())
+        return _read(http.parsed(raw.http_response.content, "the service"))
 
     def _request(self, question: Question) -> dict[str, Any]:
         schema = question.schema
@@ -141,20 +143,6 @@ class Anthropic:
 
         return {"output_config": {"format": {"type": "json_schema", "schema": transform_schema(dict(schema))}}}
 
-    def _read(self, said: Mapping[str, Any]) -> Reply:
-        usage, stop = said.get("usage") or {}, said.get("stop_reason")
-        cached = int(usage.get("cache_read_input_tokens") or 0) + int(usage.get("cache_creation_input_tokens") or 0)
-        counts = int(usage.get("input_tokens") or 0) + cached, int(usage.get("output_tokens") or 0)
-        blocks = said.get("content") or []
-        called = [block.get("input") for block in blocks if block.get("type") == "tool_use"]
-        text = (
-            json.dumps(called[0]) if called else "".join(b.get("text") or "" for b in blocks if b.get("type") == "text")
-        )
-        if stop == "refusal":
-            return Reply(text or "the model refused to answer", *counts, "refused")
-        full = stop in ("max_tokens", "model_context_window_exceeded")
-        return Reply(text, *counts, "length" if full else "stop")
-
     # -------------------------------------------------------------- the connection
 
     def _credentials(self) -> str:
@@ -186,13 +174,30 @@ class Anthropic:
 
     def _built(self, sdk: Any, common: Mapping[str, Any]) -> Any:
         if self.options.client == "bedrock":
+            http.key_in("AWS_BEARER_TOKEN_BEDROCK", "llm 'anthropic' (bedrock)")
             return sdk.AsyncAnthropicBedrock(aws_region=self._region(), **common)
         if self.options.client == "vertex":
             project = self.options.project or os.environ.get("ANTHROPIC_VERTEX_PROJECT_ID")
             named = {"project_id": project} if project else {}
             return sdk.AsyncAnthropicVertex(region=self._region(), **named, **common)
-        key = os.environ.get(self.options.api_key_env, "")
+        key = http.key_in(self.options.api_key_env, "llm 'anthropic'")
         if not key:
             variable = self.options.api_key_env
             raise Unavailable(f"llm 'anthropic': the environment variable {variable} is not set", self._credentials())
         return sdk.AsyncAnthropic(api_key=key, **common)
+
+
+def _read(said: Mapping[str, Any]) -> Reply:
+    usage, stop = http.record(said.get("usage")), said.get("stop_reason")
+    read = ("input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+    counts = sum(http.number(usage.get(name)) for name in read), http.number(usage.get("output_tokens"))
+    if not isinstance(said.get("content"), list):
+        raise http.Unspoken(f"the message has no content: {json.dumps(said)}")
+    blocks = http.records(said["content"])
+    called = [block.get("input") for block in blocks if block.get("type") == "tool_use"]
+    texts = (block.get("text") for block in blocks if block.get("type") == "text")
+    text = json.dumps(called[0]) if called else "".join(str(text or "") for text in texts)
+    if stop == "refusal":
+        return Reply(text or "the model refused to answer", *counts, "refused")
+    full = stop in ("max_tokens", "model_context_window_exceeded")
+    return Reply(text, *counts, "length" if full else "stop")

@@ -9,7 +9,8 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 from pydantic import Field
 
 from bench.contracts import Question
-from bench.llm.gate import Place
+from bench.errors import BenchError, Unavailable
+from bench.llm.gate import Place, host_of
 from bench.options import Options
 
 
@@ -52,16 +53,26 @@ class Identity:
     """Tokens."""
     settings: str = ""
     """Options of the backend that move answers, where they are not the default."""
+    shown: str = ""
+    """Options that decide which questions get an answer, and leave the answers as they are: told in signatures only."""
+    revision: str = ""
+    """What the user calls the weights, where the server tells nothing of them."""
     remote_host: str = ""
     """Where a local server only passes the text on: the URL it tells."""
     reached: bool = True
     """Whether the server was asked, so that it is known to be there."""
 
-    def fingerprint(self, host: str) -> str:
-        """Return the identity as one line; the host is part of it where no digest tells the weights."""
-        where = "" if self.digest.startswith("sha256:") else host
-        parts = (self.backend, self.model, self.digest[:23], self.quantisation, self.parameters, self.settings, where)
-        return "|".join(part for part in parts if part)
+    def fingerprint(self, url: str) -> str:
+        """Return as one line what decides answers, under which they are kept.
+
+        Where no digest tells the weights, the server's URL and the user's word for them stand for it.
+        """
+        digest = self.digest[:23] or ("" if self.revision else "digest:untold")
+        named = f"revision:{self.revision}" if self.revision else ""
+        remote = f"remote:{host_of(self.remote_host)}" if self.remote_host else ""
+        where = "" if self.digest.startswith("sha256:") else url
+        parts = (self.backend, self.model, digest, named, self.quantisation, self.parameters, self.settings, remote)
+        return "|".join(part for part in (*parts, where) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +83,42 @@ class Reply:
     input_tokens: int = 0
     output_tokens: int = 0
     finish: Literal["stop", "length", "refused"] = "stop"
+    calls: int = 1
+    """Replies of the model that this one took; the tokens are those of all of them."""
+    remote_host: str = ""
+    """Where a local server says that it passed the text on."""
 
 
 class Lost(Exception):
-    """The server cannot be reached, or refuses further work for now; the SDK's retries are used up."""
+    """The server cannot be reached, or refuses further work for now; all retries are used up."""
+
+    def __init__(self, why: str, *, wait: bool = False) -> None:
+        super().__init__(why)
+        self.wait = wait
+        """Whether the server asks to wait (429): then it is surely not one question's fault."""
 
 
 class TooLong(Exception):
     """The question does not fit the model's context."""
+
+    def __init__(self, why: str, spent: Reply | None = None) -> None:
+        super().__init__(why)
+        self.spent = spent
+        """What replies that could not be used have taken."""
+
+
+class Rejected(Exception):
+    """The server took no offence at others, maybe, but does not answer this question."""
+
+    def __init__(
+        self, error: BenchError, kind: Literal["refused", "failed"] = "failed", *, doubts_key: bool = False
+    ) -> None:
+        super().__init__(error.reason if isinstance(error, Unavailable) else str(error))
+        self.error = error
+        """What it means where no question was ever answered."""
+        self.kind: Literal["refused", "failed"] = kind
+        self.doubts_key = doubts_key
+        """Whether it may be the key that is refused (403)."""
 
 
 @runtime_checkable
@@ -99,11 +138,11 @@ class Backend(Protocol):
         ...
 
     async def identify(self) -> Identity:
-        """Return what the model is. Sends no text of a question. Raises Lost."""
+        """Return what the model is. Sends no text of a question. Raises Lost. Called again now and then."""
         ...
 
     async def reply(self, question: Question) -> Reply:
-        """Return the model's reply. Raises Lost or TooLong."""
+        """Return the model's reply. Raises Lost, TooLong or Rejected."""
         ...
 
     def remedy(self) -> str:

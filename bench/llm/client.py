@@ -5,21 +5,31 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 from bench.contracts import Answer, Check, Message, NoAnswer, Question, Ticker
 from bench.errors import BenchError, ServerLost, Unavailable
 from bench.kept import Kept
 from bench.llm import loop, schema
-from bench.llm.backend import Backend, Identity, Lost, Reply, TooLong
+from bench.llm.backend import Backend, Identity, Lost, Rejected, Reply, TooLong
 from bench.llm.gate import Gate, Place, passed_on
 
 Progress = Callable[[str, int | None, str], AbstractContextManager[Ticker]]
 QUOTED = 2000
 """Characters of an unusable answer that are shown to the model again."""
+LOOK_S = 60.0
+"""A question is sent only where the model was identified so many seconds ago at most."""
+LOOK_AGAIN_S = 1.0
+"""The same after a request had to be sent again: the server may be another since."""
+PROBE_S = 60.0
+"""How long a server may take to say that it is there, after a question was lost."""
+IN_A_ROW = 5
+"""So many questions lost one after the other are the server's fault, not theirs."""
 
 
 @dataclass(slots=True)
@@ -38,11 +48,23 @@ class Usage:
     output_tokens: int = 0
 
 
+class _Moved(Exception):
+    """Another model answers than before, or it answers elsewhere; `error` is what the user is told."""
+
+    def __init__(self, error: BenchError) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 class Client:
     """A chat model: the implementation of `bench.contracts.LLM` around any backend.
 
     Answers are kept by (identity of the model, messages, schema, sampling, repeat) as they come; refusals and empty,
     malformed and cut-off answers are not. What is kept is checked again when it is used.
+
+    The model is identified, and its place passes the gate, before a batch of questions, every minute of it, after
+    requests that had to be sent again, and after it. Where it turns out to be another, what it answered since it was
+    last identified is forgotten, and ServerLost raised.
     """
 
     def __init__(self, spec: str, backend: Backend, gate: Gate, kept: Kept, progress: Progress) -> None:
@@ -52,6 +74,11 @@ class Client:
         self._usage = Usage()
         self._identity: Identity | None = None
         self._met = self._recalled = False
+        self._looked, self._retries = -math.inf, 0
+        self._told: str | None = None
+        self._unsure: dict[str, str] = {}
+        self._row = 0
+        self._doubt: BenchError | Lost | None = None
         self._once = asyncio.Lock()
         self._slots = asyncio.Semaphore(backend.options.concurrency)
 
@@ -61,8 +88,11 @@ class Client:
         return passed_on(told, remote, f"{told.url} only passes {told.model!r} on") if remote else told
 
     def fingerprint(self) -> str:
-        """Return backend, model, digest and quantisation; raises Unavailable where server or model is not there."""
-        return self._namespace(loop.run(self._ready()))
+        """Return backend, model, digest, quantisation and options; raises Unavailable where it is not there."""
+        identity = loop.run(self._ready())
+        self._told = self._namespace(identity)
+        parts = (self._told, identity.shown, f"attempts:{self.backend.options.attempts}")
+        return "|".join(part for part in parts if part)
 
     def usage(self) -> dict[str, Any]:
         """Return counts, tokens, requests sent again, and the cost in USD (None without prices)."""
@@ -87,6 +117,7 @@ class Client:
             "hosts_beyond": list(place.hosts),
             "model": identity.model if identity else place.model,
             "digest": (identity.digest or None) if identity else None,
+            "revision": (identity.revision or None) if identity else None,
             "quantisation": (identity.quantisation or None) if identity else None,
             "local": place.local,
             "attested": self._gate.attests(place),
@@ -100,18 +131,14 @@ class Client:
     ) -> list[Answer | NoAnswer]:
         """Return one answer a question, in their order; equal questions are asked once.
 
-        Raises ServerLost where the server went away: what was answered until then is kept.
+        Raises ServerLost where the server went away: what was answered until then is kept. Raises it too where another
+        model answers than told so far.
         """
         keys = [_key(question) for question in questions]
         distinct = dict(zip(keys, questions, strict=True))
         for question in distinct.values():
             schema.check(question.schema)
-        namespace = self._namespace(loop.run(self._ready()))
-        found = self._known(namespace, distinct, check)
-        if len(found) < len(distinct) and self._recalled:
-            namespace = self._namespace(loop.run(self._ready(sure=True)))
-            found = self._known(namespace, distinct, check)
-        self._usage.cached += len(found)
+        namespace, found = loop.run(self._start(distinct, check, 0.0))
         todo = {key: question for key, question in distinct.items() if key not in found}
         if todo:
             with self._progress(title, len(todo), "calls") as bar:
@@ -125,38 +152,112 @@ class Client:
     async def _answer(self, question: Question, check: Check | None) -> Answer | NoAnswer:
         schema.check(question.schema)
         key = _key(question)
-        known: dict[str, Answer | NoAnswer] = {}
-        for sure in (False, True):
-            namespace = self._namespace(await self._ready(sure))
-            if known := self._known(namespace, {key: question}, check):
-                self._usage.cached += 1
-                return known[key]
-            if not self._recalled:
-                break
+        namespace, known = await self._start({key: question}, check, LOOK_S)
+        if key in known:
+            return known[key]
         try:
-            return await self._one(namespace, key, question, check)
-        except Lost as err:
-            raise self._lost(err, 0, 1) from None
+            answer = await self._one(namespace, key, question, check)
+            self._check_doubt()
+        except (Lost, _Moved) as err:
+            raise self._explained(err, 0, 1) from None
+        return answer
 
-    async def _ready(self, sure: bool = False) -> Identity:
-        """Pass the gate, before and after the server has said what its model is.
+    async def _start(
+        self, questions: Mapping[str, Question], check: Check | None, seconds: float
+    ) -> tuple[str, dict[str, Answer | NoAnswer]]:
+        """Return the model's namespace, and what is kept there; the model is there wherever something is missing."""
+        namespace = self._namespace(await self._ready())
+        found = self._known(namespace, questions, check)
+        if len(found) < len(questions):
+            try:
+                now = self._namespace(await self._look(seconds))
+            except (Lost, _Moved) as err:
+                raise self._explained(err, len(found), len(questions)) from None
+            if now != namespace:
+                namespace, found = now, self._known(now, questions, check)
+        if self._told not in (None, namespace):
+            raise self._changed(self._told or "", namespace)
+        self._told = namespace
+        self._usage.cached += len(found)
+        return namespace, found
 
-        Where the server is not there, what it said last is good enough to find kept answers by, unless `sure`: no
-        question is ever sent on the strength of it.
+    # -------------------------------------------------------------- which model it is
+
+    async def _ready(self) -> Identity:
+        """Return what the model is, after the gate was passed before and after the server said so.
+
+        Where the server is not there, what it said last is good enough to find kept answers by; no question is ever
+        sent on the strength of it.
         """
         self._gate.check(self.spec, self.place())
         async with self._once:
-            if self._identity is None or (sure and self._recalled):
+            if self._identity is None:
                 try:
-                    self._identity, self._recalled = await self.backend.identify(), False
-                    self._met = self._identity.reached
-                    self._kept.put("identities", {self._address(): asdict(self._identity)})
+                    await self._identify()
                 except Lost as err:
                     self._identity, self._recalled = self._recall(), True
-                    if sure or self._identity is None:
+                    if self._identity is None:
                         raise Unavailable(f"llm {self.spec!r}: {err}", self.backend.remedy()) from None
+            found = self._identity
         self._gate.check(self.spec, self.place())
-        return self._identity
+        assert found is not None
+        return found
+
+    async def _look(self, seconds: float) -> Identity:
+        """Return what the model is, as it said less than so many seconds ago. Raises Lost; _Moved where it must not be
+        asked (any more)."""
+        async with self._once:
+            if self._identity is None or self._recalled or time.monotonic() - self._looked >= seconds:
+                await self._identify()
+            found = self._identity
+        assert found is not None
+        self._check_place()
+        return found
+
+    async def _identify(self) -> None:
+        """Ask the server what its model is. What was answered since it was last asked counts where that is the same."""
+        unsure, before = dict(self._unsure), self._namespace(self._identity) if self._identity else None
+        identity = await self.backend.identify()
+        if identity != self._identity or self._recalled:
+            self._kept.put("identities", {self._address(): asdict(identity)})
+        self._identity, self._recalled = identity, False
+        self._met = self._met or identity.reached
+        self._looked, self._retries = time.monotonic(), getattr(self.backend, "retries", 0)
+        if self._namespace(identity) != before:
+            self._forget()
+        for key in unsure:
+            self._unsure.pop(key, None)
+
+    def _forget(self) -> None:
+        """Drop from the cache what was answered since the model was last identified."""
+        for namespace in set(self._unsure.values()):
+            self._kept.delete(namespace, [key for key, where in self._unsure.items() if where == namespace])
+        self._unsure.clear()
+
+    def _check_place(self) -> None:
+        """Raise _Moved where the text may not go where the model, by what it said last, takes it."""
+        try:
+            self._gate.check(self.spec, self.place())
+        except BenchError as err:
+            self._forget()
+            raise _Moved(err) from None
+
+    async def _still(self, namespace: str, seconds: float) -> None:
+        """Raise _Moved where the model is not the one of `namespace`, as it said less than so many seconds ago."""
+        try:
+            identity = await self._look(seconds)
+        except ServerLost as err:
+            self._forget()
+            raise _Moved(err) from None
+        if (now := self._namespace(identity)) != namespace:
+            raise _Moved(self._changed(namespace, now))
+
+    def _changed(self, before: str, now: str) -> ServerLost:
+        self._told = None
+        return ServerLost(
+            f"llm {self.spec!r}: the model changed meanwhile: it was {before} and is {now}. The same command starts "
+            "over with what it is now"
+        )
 
     def _address(self) -> str:
         """Return what tells this backend with its options from others: the key of what its server said."""
@@ -166,10 +267,13 @@ class Client:
 
     def _recall(self) -> Identity | None:
         told = self._kept.get("identities", [self._address()])
-        return next((Identity(**identity) for identity in told.values()), None)
+        try:
+            return next((Identity(**identity) for identity in told.values()), None)
+        except TypeError:  # of another version
+            return None
 
     def _namespace(self, identity: Identity) -> str:
-        return identity.fingerprint(self.place().host)
+        return identity.fingerprint(self.backend.place().url)
 
     def _known(
         self, namespace: str, questions: Mapping[str, Question], check: Check | None
@@ -177,11 +281,13 @@ class Client:
         """Return the kept answers that still pass their check."""
         known: dict[str, Answer | NoAnswer] = {}
         for key, kept in self._kept.get(namespace, list(questions)).items():
-            answer = Answer(**kept, cached=True)
-            checked = _checked(questions[key], answer, check)
+            answer = _answer_of(kept)
+            checked = None if answer is None else _checked(questions[key], answer, check)
             if isinstance(checked, Answer):
                 known[key] = checked
         return known
+
+    # -------------------------------------------------------------- questions under way
 
     async def _ask_all(
         self,
@@ -200,12 +306,20 @@ class Client:
             async with asyncio.TaskGroup() as group:
                 for _ in range(workers):
                     group.create_task(self._work(namespace, waiting, check, found, bar))
-        except BaseExceptionGroup as errors:
-            first = _first(errors)
-            if isinstance(first, Lost):
-                answered = sum(isinstance(one, Answer) for one in found.values())
-                raise self._lost(first, answered, len(found.keys() | todo.keys())) from None
-            raise first from None
+            self._check_doubt()
+            await self._end(namespace)
+        except (BaseExceptionGroup, Lost, _Moved) as errors:
+            first = _first(errors) if isinstance(errors, BaseExceptionGroup) else errors
+            answered = sum(isinstance(one, Answer) for one in found.values())
+            raise self._explained(first, answered, len(found.keys() | todo.keys())) from None
+
+    async def _end(self, namespace: str) -> None:
+        """See that the model is still the same; one that has gone since its last answer is taken for it."""
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._still(namespace, 0.0)
+        except (Lost, TimeoutError):
+            return
 
     async def _work(
         self,
@@ -222,24 +336,33 @@ class Client:
 
     async def _one(self, namespace: str, key: str, question: Question, check: Check | None) -> Answer | NoAnswer:
         async with self._slots:
-            answer = await self._attempts(question, check)
+            answer = await self._attempts(namespace, question, check)
         if isinstance(answer, NoAnswer):
             self._usage.unanswered += 1
             return answer
+        if self._identity is not None and (now := self._namespace(self._identity)) != namespace:
+            raise _Moved(self._changed(namespace, now))  # seen while this question was under way
         kept = {"text": answer.text, "input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
+        self._unsure[key] = namespace
         self._kept.put(namespace, {key: {**kept, "attempts": answer.attempts}})
         return answer
 
-    async def _attempts(self, question: Question, check: Check | None) -> Answer | NoAnswer:
+    async def _attempts(self, namespace: str, question: Question, check: Check | None) -> Answer | NoAnswer:
         """Ask until an answer can be used, telling the model what was wrong with its last one."""
-        asked = question = _encodable(question)
+        asked = question
         failed = NoAnswer("malformed", "")
         tokens_in = tokens_out = 0
         for attempt in range(1, self.backend.options.attempts + 1):
             try:
-                reply = await self.backend.reply(asked)
+                reply = await self._replied(namespace, asked)
             except TooLong as err:
+                self._count(err.spent)
                 return failed if attempt > 1 else NoAnswer("too-long", str(err))
+            except Rejected as err:
+                return self._passed_over(err, err.error, err.kind)
+            except Lost as err:
+                await self._probe(namespace, err)
+                return self._passed_over(err, err, "failed")
             self._count(reply)
             tokens_in, tokens_out = tokens_in + reply.input_tokens, tokens_out + reply.output_tokens
             answer = _judged(question, reply, check)
@@ -253,14 +376,67 @@ class Client:
                 asked = _again(question, reply.text, failed.why)
         return failed
 
-    def _count(self, reply: Reply) -> None:
-        self._met = True
-        self._usage.calls += 1
+    async def _replied(self, namespace: str, asked: Question) -> Reply:
+        """Return the reply of a model that is still the same, and answers where it said."""
+        sent_again = getattr(self.backend, "retries", 0) != self._retries
+        await self._still(namespace, LOOK_AGAIN_S if sent_again else LOOK_S)
+        reply = await self.backend.reply(_encodable(asked))
+        if reply.remote_host and self._identity is not None:
+            known, self._identity = self.place(), replace(self._identity, remote_host=reply.remote_host)
+            if self.place().hosts != known.hosts:
+                self._count(reply)
+                self._check_place()
+                self._forget()
+                raise _Moved(self._changed(namespace, self._namespace(self._identity)))
+        return replace(reply, text=schema.encodable(reply.text))
+
+    # -------------------------------------------------------------- questions that fail
+
+    async def _probe(self, namespace: str, err: Lost) -> None:
+        """Raise Lost where it is not this one question that is to blame: the server asks to wait, or is not there."""
+        if err.wait:
+            raise err
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._still(namespace, 0.0)
+        except (Lost, TimeoutError):
+            raise err from None
+
+    def _passed_over(
+        self, err: Rejected | Lost, meaning: BenchError | Lost, kind: Literal["refused", "failed"]
+    ) -> NoAnswer:
+        """Return that one question has no answer; raises what it means for all where others have none either."""
+        self._row += 1
+        worked = self._usage.calls or self._usage.cached
+        if not worked and self._doubt is None:
+            self._doubt = meaning
+        if self._row >= IN_A_ROW and (isinstance(err, Lost) or not self._usage.calls):
+            raise meaning
+        if isinstance(err, Rejected) and err.doubts_key and not worked:
+            raise meaning
+        return NoAnswer(kind, str(err))
+
+    def _check_doubt(self) -> None:
+        """Raise why the first question failed, where no question ever had an answer."""
+        doubt, self._doubt = self._doubt, None
+        if doubt is not None and not (self._usage.calls or self._usage.cached):
+            raise doubt
+
+    def _count(self, reply: Reply | None) -> None:
+        if reply is None:
+            return
+        self._met, self._row = True, 0
+        self._usage.calls += reply.calls
         self._usage.input_tokens += reply.input_tokens
         self._usage.output_tokens += reply.output_tokens
 
-    def _lost(self, err: Lost, answered: int, total: int) -> BenchError:
-        if not self._met and not answered:
+    def _explained(self, err: BaseException, answered: int, total: int) -> BaseException:
+        """Return the error for the user where the server was lost or its model is another; any other as it is."""
+        if isinstance(err, _Moved):
+            return err.error
+        if not isinstance(err, Lost):
+            return err
+        if not self._met:
             return Unavailable(f"llm {self.spec!r}: {err}", self.backend.remedy())
         return ServerLost(
             f"llm {self.spec!r}: {err}: {answered} of {total} answered and kept; start it again, the same command "
@@ -296,9 +472,19 @@ def _checked(question: Question, answer: Answer, check: Check | None) -> Answer 
     return answer
 
 
+def _answer_of(kept: Any) -> Answer | None:
+    """Return a kept answer, None where it is of another version's form."""
+    if not isinstance(kept, dict) or not isinstance(kept.get("text"), str):
+        return None
+    try:
+        return Answer(**kept, cached=True)
+    except TypeError:
+        return None
+
+
 def _encodable(question: Question) -> Question:
     """Return the question without the lone surrogates of a damaged text, which cannot be sent."""
-    turns = tuple(Message(m.role, m.content.encode(errors="replace").decode()) for m in question.messages)
+    turns = tuple(Message(m.role, schema.encodable(m.content)) for m in question.messages)
     return replace(question, messages=turns)
 
 
@@ -325,8 +511,8 @@ def _key(question: Question) -> str:
 
 
 def _first(errors: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Return the most telling error of a group: any other before a lost connection."""
+    """Return the most telling error of a group: a model that moved, then any other, and last a lost connection."""
     flat: list[BaseException] = []
     for error in errors.exceptions:
         flat.append(_first(error) if isinstance(error, BaseExceptionGroup) else error)
-    return next((error for error in flat if not isinstance(error, Lost)), flat[0])
+    return min(flat, key=lambda error: (not isinstance(error, _Moved), isinstance(error, Lost)))

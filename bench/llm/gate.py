@@ -69,8 +69,16 @@ def beyond(place: Place, host: str, why: str) -> Place:
 
 def passed_on(place: Place, remote: str, why: str) -> Place:
     """Return the place of a model that a server only passes text on to; `remote` is a host or URL."""
-    host = (urlsplit(remote if "://" in remote else f"//{remote}").hostname or remote).lower()
+    host = host_of(remote)
     return beyond(place, host, f"{why}, which runs at {host}")
+
+
+def host_of(remote: str) -> str:
+    """Return the host that a server names, as a URL or by itself; what is neither is returned as it is."""
+    try:
+        return (urlsplit(remote if "://" in remote else f"//{remote}").hostname or remote).lower()
+    except ValueError:
+        return remote.lower()
 
 
 def _parse(url: str, option: str) -> tuple[str, int | None, str, str]:

@@ -15,10 +15,10 @@ from typing import Any, TypeVar
 from pydantic import Field
 
 from bench.contracts import Context, Question
-from bench.errors import BenchError, Unavailable, missing_package
+from bench.errors import BenchError, ServerLost, Unavailable, missing_package
 from bench.hub import file_sha256
 from bench.llm import http
-from bench.llm.backend import Identity, LLMOptions, Reply, TooLong
+from bench.llm.backend import Identity, LLMOptions, Rejected, Reply, TooLong
 from bench.llm.gate import Place
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ class LlamaCpp:
         self.options = options
         self._context = context
         self._server: Any = None
+        self._digest = ""
         self._opening = asyncio.Lock()
 
     def place(self) -> Place:
@@ -62,10 +63,17 @@ class LlamaCpp:
         return "give the path of a GGUF file: llama.cpp/<file.gguf>"
 
     async def identify(self) -> Identity:
-        """Return the file's hash; raises Unavailable where there is no such file."""
+        """Return the file's hash. Raises Unavailable where there is none, ServerLost where another one is loaded."""
         path = self._path()
         digest = await _in_thread(lambda: file_sha256(path, self._context))
-        return Identity("llama.cpp", path.name, f"sha256:{digest}", context_length=self.options.n_ctx)
+        if self._server is not None and digest != self._digest:
+            raise ServerLost(
+                f"llm 'llama.cpp': {path} has changed since it was loaded. The same command starts over with what it is"
+                " now"
+            )
+        self._digest = digest
+        n_ctx = self.options.n_ctx
+        return Identity("llama.cpp", path.name, f"sha256:{digest}", context_length=n_ctx, shown=f"n_ctx:{n_ctx}")
 
     def _path(self) -> Path:
         path = Path(self.options.model).expanduser()
@@ -92,7 +100,10 @@ class LlamaCpp:
             chunks.append(chunk)
             return stop.is_set() or _ending.is_set()
 
-        answer = self._server.handle_chat_completions(self._request(question), take)
+        try:
+            answer = self._server.handle_chat_completions(self._request(question), take)
+        except (RuntimeError, TypeError, ValueError) as err:
+            raise Rejected(BenchError(f"llm 'llama.cpp': {http.said(str(err))}")) from None
         return [*chunks, answer] if isinstance(answer, dict) else chunks
 
     def _request(self, question: Question) -> dict[str, Any]:
@@ -174,7 +185,7 @@ atexit.register(_end)
 
 
 def _reply(chunks: list[Any]) -> Reply:
-    """Put a streamed answer together; raises TooLong or BenchError where llama.cpp says what was wrong."""
+    """Put a streamed answer together; raises TooLong or Rejected where llama.cpp says what was wrong."""
     text, finish = "", ""
     usage: dict[str, Any] = {}
     for chunk in chunks:
@@ -193,4 +204,4 @@ def _fault(error: Mapping[str, Any]) -> Exception:
     said = http.said(str(error.get("message") or error))
     if error.get("type") == "exceed_context_size_error":
         return TooLong(f"{said} (option n_ctx)")
-    return BenchError(f"llm 'llama.cpp': {said}")
+    return Rejected(BenchError(f"llm 'llama.cpp': {said}"))

@@ -7,11 +7,11 @@ that holds prompt and answer, asks newer servers to refuse rather than cut (``tr
 
 from __future__ import annotations
 
-import asyncio
+import json
 import os
-import random
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -19,10 +19,10 @@ from urllib.parse import urlsplit
 from pydantic import Field
 
 from bench.contracts import Context, Question
-from bench.errors import BenchError, Unavailable, missing_package
+from bench.errors import Unavailable, missing_package
 from bench.llm import http
-from bench.llm.backend import Identity, Lost, Reply, ServerOptions, TooLong, longest, size
-from bench.llm.gate import Place, is_plain, place_of
+from bench.llm.backend import Identity, Lost, Rejected, Reply, ServerOptions, TooLong, longest, size
+from bench.llm.gate import CLOUD_HOST, Place, is_plain, place_of
 
 STEP = 2048
 """num_ctx grows by this many tokens, since the server loads the model again at each change."""
@@ -35,7 +35,6 @@ OVERHEAD = 32
 CUT_SLACK = 64
 REFUSES_SINCE = (0, 13)
 """Version from which ``truncate: false`` makes /api/chat refuse a prompt that is too long."""
-FIRST_WAIT_S, LONGEST_WAIT_S = 0.5, 8.0
 
 
 class OllamaOptions(ServerOptions):
@@ -79,25 +78,22 @@ class Ollama:
         """Return how to start the server."""
         return "start it with `ollama serve`, or set the option host (or OLLAMA_HOST) to where it runs"
 
+    @http.speaks("Ollama")
     async def identify(self) -> Identity:
         """Ask the server for the model's digest, quantisation and context; raises Unavailable if it is not pulled."""
         shown = await self._request("POST", "/api/show", {"model": self.options.model})
         tags = await self._request("GET", "/api/tags")
         names = {self.options.model, f"{self.options.model}:latest"}
-        entry: dict[str, Any] = next(
-            (one for one in tags.get("models") or [] if {one.get("name"), one.get("model")} & names), {}
-        )
-        details = shown.get("details") or {}
-        context = _context_length(shown.get("model_info") or {})
+        listed = http.records(tags.get("models"))
+        entry = next((one for one in listed if names & {str(one.get("name")), str(one.get("model"))}), {})
+        details = http.record(shown.get("details"))
+        context = _context_length(http.record(shown.get("model_info")))
         if context is not None:
             self._limit = min(self.options.num_ctx or context, context)
             self._num_ctx = min(self._num_ctx, self._limit)
         version = await self._request("GET", "/api/version")
         self._refuses = _numbers(str(version.get("version") or "")) >= REFUSES_SINCE
         digest = str(entry.get("digest") or "").removeprefix("sha256:")
-        remote = str(shown.get("remote_host") or entry.get("remote_host") or "")
-        if not remote and (shown.get("remote_model") or entry.get("remote_model")):
-            remote = "ollama.com"
         return Identity(
             backend="ollama",
             model=self.options.model,
@@ -106,7 +102,8 @@ class Ollama:
             parameters=str(details.get("parameter_size") or ""),
             context_length=context,
             settings="" if self.options.think is None else f"think:{self.options.think}".lower(),
-            remote_host=remote,
+            shown="" if self.options.num_ctx is None else f"num_ctx:{self.options.num_ctx}",
+            remote_host=_passed_on(shown) or _passed_on(entry),
         )
 
     def prepare(self, questions: Sequence[Question]) -> None:
@@ -115,19 +112,23 @@ class Ollama:
         if question is not None:
             self._room_for(question)
 
+    @http.speaks("Ollama")
     async def reply(self, question: Question) -> Reply:
         """Return the reply to a prompt that the server read as a whole; raises TooLong where it cannot."""
         self._room_for(question)
+        spent: Reply | None = None
         while self._limit is None or size(question) / SPARSEST < self._limit:
             num_ctx = self._num_ctx
             said = await self._chat(question, num_ctx)
-            if said is not None and self._whole(question, said, num_ctx):
-                return _reply(said)
+            if said is not None:
+                spent = _added(spent, _reply(said))
+                if spent.remote_host or self._whole(question, said, num_ctx):
+                    return spent
             most = self._most(question)
             if num_ctx >= most:
                 break
             self._num_ctx = max(self._num_ctx, min(2 * num_ctx, most))
-        raise TooLong(f"prompt and answer do not fit the context: {self._limit or self._num_ctx} tokens at most")
+        raise TooLong(f"prompt and answer do not fit the context: {self._limit or self._num_ctx} tokens at most", spent)
 
     # -------------------------------------------------------------- the context window
 
@@ -148,7 +149,7 @@ class Ollama:
         count may also mean that the server left tokens of its prompt cache out (before 0.3, and early 0.30), which
         cannot be told from a cut, unless the server is one that refuses to cut.
         """
-        read, written = int(said.get("prompt_eval_count") or 0), int(said.get("eval_count") or 0)
+        read, written = http.number(said.get("prompt_eval_count")), http.number(said.get("eval_count"))
         if num_ctx >= size(question) + _overhead(question) + written:
             return True  # a token has at least one byte
         if read + max(written, 1) > num_ctx:
@@ -190,15 +191,10 @@ class Ollama:
 
     async def _request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """Send a request, again after a while where it failed on the way: the package has no back-off of its own."""
-        for attempt in range(self.options.retries + 1):
-            try:
-                return await self._once(method, path, body)
-            except Lost:
-                if attempt == self.options.retries:
-                    raise
-            self.retries += 1
-            await asyncio.sleep(min(FIRST_WAIT_S * 2**attempt, LONGEST_WAIT_S) * random.uniform(0.75, 1))
-        raise AssertionError("unreachable")
+        return await http.patiently(lambda: self._once(method, path, body), self.options.retries, self._sent_again)
+
+    def _sent_again(self) -> None:
+        self.retries += 1
 
     async def _once(self, method: str, path: str, body: Mapping[str, Any] | None) -> dict[str, Any]:
         client, place = self._client(), self.place()
@@ -208,23 +204,20 @@ class Ollama:
         try:
             # The package's own types leave out remote_host and truncate, which this client needs.
             response = await client._request_raw(method, path, json=body)
-            answer = response.json()
         except ollama.ResponseError as err:
             raise self._refused(err.status_code, str(err.error), place) from None
         except httpx.TimeoutException:
             raise Lost(f"{place.url} did not answer in time (timeout_s)") from None
         except (ConnectionError, httpx.HTTPError):
             raise Lost(f"{place.url} cannot be reached") from None
-        except ValueError:
-            raise BenchError(f"{place.url} does not speak Ollama's protocol: {path} gave no JSON") from None
-        if not isinstance(answer, dict):
-            raise BenchError(f"{place.url} does not speak Ollama's protocol: {path} gave no object")
-        return answer
+        return http.parsed(response.content, path)
 
     def _refused(self, status: int, message: str, place: Place) -> Exception:
         if status == 404:
             model = self.options.model
-            return Unavailable(f"Ollama at {place.url} has no model {model!r}", f"pull it: `ollama pull {model}`")
+            return Rejected(
+                Unavailable(f"Ollama at {place.url} has no model {model!r}", f"pull it: `ollama pull {model}`")
+            )
         if status == 500 and any(word in message.lower() for word in ("context length", "too long")):
             return TooLong(http.said(message))
         return http.status_error(status, message, place, "set OLLAMA_API_KEY")
@@ -237,6 +230,7 @@ class Ollama:
             except ImportError:
                 raise missing_package("llm 'ollama'", "ollama", "llm") from None
             place = self.place()
+            http.key_in("OLLAMA_API_KEY", "llm 'ollama'")  # the package sends it
             options = http.connection_options(httpx, place, self.options.timeout_s)
             self._opened = ollama.AsyncClient(host=place.url, **options)
         return self._opened
@@ -262,8 +256,7 @@ def _url(host: str) -> str:
 def _context_length(info: Mapping[str, Any]) -> int | None:
     """Return the model's context: the key is named after its architecture ("llama.context_length")."""
     architecture = info.get("general.architecture")
-    told = info.get(f"{architecture}.context_length")
-    return int(told) if told else None
+    return http.number(info.get(f"{architecture}.context_length")) or None
 
 
 def _numbers(version: str) -> tuple[int, ...]:
@@ -280,7 +273,24 @@ def _rounded(tokens: int) -> int:
     return -(-tokens // STEP) * STEP
 
 
+def _passed_on(said: Mapping[str, Any]) -> str:
+    """Return where the server passes text on to, as it tells of a model or in a reply; "" where it keeps it."""
+    return str(said.get("remote_host") or (CLOUD_HOST if said.get("remote_model") else ""))
+
+
 def _reply(said: Mapping[str, Any]) -> Reply:
-    text = str((said.get("message") or {}).get("content") or "")
+    message = said.get("message")
+    if not isinstance(message, dict):
+        raise http.Unspoken(f"/api/chat gave no message: {json.dumps(said)}")
+    text = http.text_of(message.get("content"), "the message of /api/chat")
     finish: Literal["stop", "length"] = "length" if said.get("done_reason") == "length" else "stop"
-    return Reply(text, int(said.get("prompt_eval_count") or 0), int(said.get("eval_count") or 0), finish)
+    counts = http.number(said.get("prompt_eval_count")), http.number(said.get("eval_count"))
+    return Reply(text, *counts, finish, remote_host=_passed_on(said))
+
+
+def _added(spent: Reply | None, reply: Reply) -> Reply:
+    """Return a reply with what those before it, which could not be used, have taken."""
+    if spent is None:
+        return reply
+    counts = spent.input_tokens + reply.input_tokens, spent.output_tokens + reply.output_tokens
+    return replace(reply, input_tokens=counts[0], output_tokens=counts[1], calls=spent.calls + reply.calls)

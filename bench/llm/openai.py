@@ -10,14 +10,19 @@ from functools import cached_property
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
+from pydantic import Field
+
 from bench.contracts import Context, Question
 from bench.errors import Unavailable, missing_package
 from bench.llm import http
-from bench.llm.backend import Identity, Reply, ServerOptions
-from bench.llm.gate import Place
+from bench.llm.backend import Identity, Lost, Reply, ServerOptions
+from bench.llm.gate import CLOUD_HOST, Place
 
 OFFICIAL = "https://api.openai.com/v1"
 _CHANGES = ("created", "permission")
+_NO_SUCH_PATH = (404, 405, 501)
+_MET_AS = ("unexpected endpoint", "not found")
+"""What servers that answer 200 to any path say in their error (LM Studio: "Unexpected endpoint or method")."""
 
 
 class OpenAIOptions(ServerOptions):
@@ -31,6 +36,8 @@ class OpenAIOptions(ServerOptions):
     """How the server is told the schema of an answer: response_format, vLLM's guided_json, or in the prompt only."""
     omit: tuple[Literal["temperature", "top_p", "seed"], ...] = ()
     """Sampling parameters that the server refuses, left out of requests."""
+    revision: str | None = Field(None, pattern=r"^[^\s|]+$")
+    """Name of the weights where the server tells none: part of signature and cache key."""
 
 
 class OpenAI:
@@ -57,73 +64,142 @@ class OpenAI:
         """Return how to name another server."""
         return "start the server, or set the option base_url (or OPENAI_BASE_URL) to where it runs"
 
+    @http.speaks("OpenAI")
     async def identify(self) -> Identity:
-        """Return what the server's list of models tells of this one; raises Unavailable where it is not listed."""
+        """Return what the server tells of this model; raises Unavailable where its list of models lacks it."""
         settings = [] if self.options.structured == "json_schema" else [f"structured:{self.options.structured}"]
         if self.options.omit:
             settings.append(f"omit:{'+'.join(self.options.omit)}")
         entry = await self._entry()
+        ollama = await self._as_ollama()
         told = {key: value for key, value in entry.items() if key not in _CHANGES}
         tells_weights = bool(set(told) - {"id", "object", "owned_by"})
         text = json.dumps(told, sort_keys=True, ensure_ascii=True, default=str)
-        meta = entry.get("meta") or {}
+        digest = f"told:{hashlib.sha256(text.encode()).hexdigest()}" if tells_weights else ""
+        meta = http.record(entry.get("meta"))
+        context = entry.get("max_model_len") or meta.get("n_ctx") or meta.get("n_ctx_train")
         return Identity(
             backend="openai",
             model=self.options.model,
-            digest=f"told:{hashlib.sha256(text.encode()).hexdigest()}" if tells_weights else "",
-            context_length=entry.get("max_model_len") or meta.get("n_ctx") or meta.get("n_ctx_train"),
+            digest=ollama.get("digest") or digest,
+            quantisation=ollama.get("quantisation", ""),
+            context_length=http.number(context) or None,
             settings=",".join(settings),
-            remote_host=await self._passed_on(),
+            revision=self.options.revision or "",
+            remote_host=ollama.get("remote_host", ""),
         )
 
-    async def _entry(self) -> Mapping[str, Any]:
+    async def _entry(self) -> dict[str, Any]:
         """Return the model's entry in /models; {} where the server has no such list."""
         client = self._client()
         import openai
 
         try:
-            page = await client.models.list()
+            raw = await client.models.with_raw_response.list()
         except openai.APIStatusError as err:
-            if err.status_code in (403, 404, 405, 501):
+            if err.status_code in (403, *_NO_SUCH_PATH):
                 return {}
-            raise self._explained(err) from None
+            raise http.whole_server(self._explained(err)) from None
         except openai.OpenAIError as err:
             raise self._explained(err) from None
-        entries: list[dict[str, Any]] = [model.to_dict() for model in page.data]
+        said = http.parsed(raw.http_response.content, "/models")
+        if not isinstance(said.get("data"), list):
+            raise http.Unspoken(f"/models gave no list of models: {json.dumps(said)}")
+        entries = http.records(said["data"])
         for entry in entries:
-            if self.options.model in (entry.get("id"), *(entry.get("aliases") or ())):
+            aliases = entry.get("aliases")
+            if self.options.model in (entry.get("id"), *(aliases if isinstance(aliases, list) else ())):
                 return entry
         if len(entries) == 1 and entries[0].get("owned_by") == "llamacpp":
             return entries[0]  # it has one model, and answers to any name
         served = ", ".join(sorted(str(entry.get("id")) for entry in entries)[:10]) or "none"
         raise Unavailable(f"{self._place.url} serves no model {self.options.model!r}", f"it serves: {served}")
 
-    async def _passed_on(self) -> str:
-        """Return the host that a server on this machine passes the text on to, where it is an Ollama that tells."""
-        if not self._place.local:
-            return ""
-        parts = urlsplit(self._place.url)
-        address = f"{parts.scheme}://{parts.netloc}/api/show"
-        try:
-            answer = await self._http.post(address, json={"model": self.options.model})
-            shown = answer.json() if answer.status_code == 200 else {}
-        except Exception:  # any other server: nothing to be told
-            return ""
-        told = shown if isinstance(shown, dict) else {}
-        return str(told.get("remote_host") or ("ollama.com" if told.get("remote_model") else ""))
+    # -------------------------------------------------------------- an Ollama behind it
 
+    async def _as_ollama(self) -> dict[str, str]:
+        """Return what a server on this machine tells of its model where it is an Ollama, {} where it is none.
+
+        An Ollama may only pass the text on, so a server counts as another only where it says so; one that is busy or
+        does not answer is Lost.
+        """
+        if not self._place.local:
+            return {}
+        parts = urlsplit(self._place.url)
+        root = f"{parts.scheme}://{parts.netloc}"
+        for base in dict.fromkeys((self._place.url.removesuffix("/v1"), root)):
+            shown = await self._ollamas("POST", f"{base}/api/show", {"model": self.options.model})
+            if shown is not None:
+                return await self._told_by_ollama(base, shown)
+        return {}
+
+    async def _told_by_ollama(self, base: str, shown: Mapping[str, Any]) -> dict[str, str]:
+        tags = await self._ollamas("GET", f"{base}/api/tags") or {}
+        names = {self.options.model, f"{self.options.model}:latest"}
+        listed = http.records(tags.get("models"))
+        entry = next((one for one in listed if names & {str(one.get("name")), str(one.get("model"))}), {})
+        digest = str(entry.get("digest") or "").removeprefix("sha256:")
+        remote = shown.get("remote_host") or entry.get("remote_host") or ""
+        if not remote and (shown.get("remote_model") or entry.get("remote_model")):
+            remote = CLOUD_HOST
+        return {
+            "digest": f"sha256:{digest}" if digest else "",
+            "quantisation": str(http.record(shown.get("details")).get("quantization_level") or "") if digest else "",
+            "remote_host": str(remote),
+        }
+
+    async def _ollamas(self, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+        return await http.patiently(lambda: self._probed(method, url, body), self.options.retries, self._sent_again)
+
+    def _sent_again(self) -> None:
+        self.retries += 1
+
+    async def _probed(self, method: str, url: str, body: Mapping[str, Any] | None) -> dict[str, Any] | None:
+        """Return the object that one of Ollama's paths answers with, None where the server is surely no Ollama."""
+        import httpx2
+
+        try:
+            answer = await self._http.request(method, url, json=body, headers=self._authorization())
+        except httpx2.TimeoutException:
+            raise Lost(f"{url} did not answer in time (timeout_s)") from None
+        except httpx2.HTTPError:
+            raise Lost(f"{url} cannot be reached") from None
+        if answer.status_code in _NO_SUCH_PATH:
+            return None
+        if answer.status_code != 200:
+            error = http.status_error(answer.status_code, f"{url}: {answer.text}", self._place, self._remedy_key())
+            raise http.whole_server(error)
+        try:
+            said = answer.json()
+        except (ValueError, RecursionError):
+            if "json" in answer.headers.get("content-type", ""):
+                raise http.Unspoken(f"{url} gave broken JSON") from None
+            return None  # a page that stands for every path
+        if not isinstance(said, dict):
+            return None
+        fault = str(said.get("error") or "")
+        if fault and not any(words in fault.lower() for words in _MET_AS):
+            raise Lost(f"{url} answered: {http.said(fault)}")
+        return None if fault else said
+
+    def _authorization(self) -> dict[str, str]:
+        return {"authorization": f"Bearer {self._key()}"}
+
+    # -------------------------------------------------------------- questions
+
+    @http.speaks("OpenAI")
     async def reply(self, question: Question) -> Reply:
         """Return the reply to one question."""
         client = self._client()
         import openai
 
         try:
-            said = await client.chat.completions.create(**self._request(question))
+            raw = await client.chat.completions.with_raw_response.create(**self._request(question))
         except openai.OpenAIError as err:
             if getattr(err, "code", None) == "content_filter":
                 return Reply(http.said(str(err)), finish="refused")
             raise self._explained(err) from None
-        return _reply(said.to_dict())
+        return _reply(http.parsed(raw.http_response.content, "/chat/completions"))
 
     def _request(self, question: Question) -> dict[str, Any]:
         sampling = question.sampling
@@ -156,7 +232,10 @@ class OpenAI:
     def _explained(self, err: Exception) -> Exception:
         import openai
 
-        return http.explained(openai, err, self._place, f"set {self._key_variable() or 'the option api_key_env'}")
+        return http.explained(openai, err, self._place, self._remedy_key())
+
+    def _remedy_key(self) -> str:
+        return f"set {self._key_variable() or 'the option api_key_env'}"
 
     def _key_variable(self) -> str | None:
         """Return the variable of the key: OpenAI's key is not shown to another server unless the user says so."""
@@ -166,7 +245,7 @@ class OpenAI:
 
     def _key(self) -> str:
         variable = self._key_variable()
-        key = os.environ.get(variable, "") if variable else ""
+        key = http.key_in(variable, "llm 'openai'") if variable else ""
         if not key and (self.options.api_key_env or self._place.host == "api.openai.com"):
             raise Unavailable(f"llm 'openai': the environment variable {variable} is not set", f"export {variable}=…")
         return key or "none"
@@ -200,10 +279,15 @@ def in_words(schema: Mapping[str, Any]) -> str:
 
 
 def _reply(said: Mapping[str, Any]) -> Reply:
-    choice = (said.get("choices") or [{}])[0]
-    message, usage = choice.get("message") or {}, said.get("usage") or {}
-    refusal, finish = message.get("refusal"), choice.get("finish_reason")
-    counts = int(usage.get("prompt_tokens") or 0), int(usage.get("completion_tokens") or 0)
+    choices = http.records(said.get("choices"))
+    if not choices:
+        raise http.Unspoken(f"/chat/completions gave no choice: {json.dumps(said)}")
+    message, usage = choices[0].get("message"), http.record(said.get("usage"))
+    if not isinstance(message, dict):
+        raise http.Unspoken(f"/chat/completions gave no message: {json.dumps(said)}")
+    refusal, finish = message.get("refusal"), choices[0].get("finish_reason")
+    counts = http.number(usage.get("prompt_tokens")), http.number(usage.get("completion_tokens"))
     if refusal or finish == "content_filter":
-        return Reply(refusal or "stopped by the server's content filter", *counts, "refused")
-    return Reply(message.get("content") or "", *counts, "length" if finish == "length" else "stop")
+        return Reply(str(refusal or "stopped by the server's content filter"), *counts, "refused")
+    text = http.text_of(message.get("content"), "the message of /chat/completions")
+    return Reply(text, *counts, "length" if finish == "length" else "stop")

@@ -28,9 +28,24 @@ _KNOWN = _NOTES | {
 
 
 def read(text: str) -> Any:
-    """Parse an answer's JSON, alone or inside one code fence. Raises ValueError; NaN and infinities are no JSON."""
+    """Parse an answer's JSON, alone or inside one code fence; lone surrogates in it become "?".
+
+    Raises ValueError (NaN and infinities are no JSON) or RecursionError.
+    """
     fenced = _FENCE.fullmatch(text)
-    return json.loads(fenced.group(1) if fenced else text, parse_constant=_no_constant)
+    return encodable(json.loads(fenced.group(1) if fenced else text, parse_constant=_no_constant))
+
+
+def encodable(value: Any) -> Any:
+    """Return a text, or parsed data, with "?" for lone surrogates (of a damaged text, or escaped), which no file or
+    request can hold. Raises RecursionError where data is nested too deeply."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    if isinstance(value, list):
+        return [encodable(one) for one in value]
+    if isinstance(value, dict):
+        return {encodable(key): encodable(one) for key, one in value.items()}
+    return value
 
 
 def _no_constant(name: str) -> Any:

@@ -28,8 +28,10 @@ def ask(
     index = {query: i for i, query in enumerate(queries)}
 
     def check(question: Question, answer: Answer) -> str | None:
+        which = _which(question.messages, index)
         try:
-            read(_which(question.messages, index), task.read(answer))
+            if which is not None:
+                read(which, task.read(answer))
         except Malformed as fault:
             return str(fault)
         return None
@@ -39,9 +41,12 @@ def ask(
     return [_result(i, answer, task, read) for i, answer in enumerate(answers)]
 
 
-def _which(messages: Sequence[Message], index: Mapping[str, int]) -> int:
-    """Return which query a chat asks: its last turn that is one, as complaints about an answer may follow it."""
-    return next(index[message.content] for message in reversed(messages) if message.content in index)
+def _which(messages: Sequence[Message], index: Mapping[str, int]) -> int | None:
+    """Return which query a chat asks: its last turn that is one, as complaints about an answer may follow it.
+
+    None where a model's client has altered the turns: the answer is then read once it is given.
+    """
+    return next((index[message.content] for message in reversed(messages) if message.content in index), None)
 
 
 def _result(

@@ -29,7 +29,12 @@ class Query:
     @staticmethod
     def of(phrase: str, others: Iterable[str]) -> Query:
         """Return the query of `phrase` against `others`."""
-        return Query(phrase, tuple(sorted(set(others), key=lambda text: (fold(text), text))))
+        return Query(phrase, premises(others))
+
+
+def premises(others: Iterable[str]) -> tuple[str, ...]:
+    """Return statements each once and in sorted order."""
+    return tuple(sorted(set(others), key=lambda text: (fold(text), text)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +97,14 @@ def read_verdict(data: Any, query: Query) -> tuple[bool, tuple[str, ...]]:
         raise Malformed(f"{'.'.join(map(str, first['loc'])) or 'the answer'}: {first['msg']}") from None
     if fold(raw.phrase) != fold(query.phrase):
         raise Malformed(f'"phrase" must be the hypothesis, word for word: {query.phrase}')
-    premises = by_fold(query.premises)
+    known = by_fold(query.premises)
     for quoted in raw.evidence:
-        if fold(quoted) not in premises:
+        if fold(quoted) not in known:
             raise Malformed(f'"evidence" must be copied from the reference, word for word; this is not in it: {quoted}')
     entailed = raw.status == schemas.ENTAILED
     if entailed and not raw.evidence:
         raise Malformed('"entailment" needs evidence: copy the reference statements that show it')
-    return entailed, tuple(dict.fromkeys(premises[fold(quoted)] for quoted in raw.evidence))
+    return entailed, tuple(dict.fromkeys(known[fold(quoted)] for quoted in raw.evidence))
 
 
 def _split_trivial(queries: Sequence[Query]) -> tuple[list[Query], dict[Query, Judged]]:

@@ -28,7 +28,7 @@ from bench.contracts import (
 from bench.options import Options
 from metrics.means import mean
 from metrics.radfact import planning, prompting
-from metrics.radfact.entailment import Judge, Judged, LLMJudge, NoVerdict, Query, RulesJudge, Verdict
+from metrics.radfact.entailment import Judge, Judged, LLMJudge, NoVerdict, Query, RulesJudge, Verdict, premises
 from metrics.radfact.phrases import AnnotatorPhrases, LLMPhrases, NoPhrases, Phrase, PhraseSource, Split
 from metrics.radfact.texts import locate
 
@@ -108,7 +108,8 @@ def plan(own: Split, other: Split) -> _Plan:
         return _Plan((), ())
     if isinstance(other, NoPhrases):
         return _Plan(own, (), f"the other side was not split into statements ({other.kind}): {other.why}")
-    return _Plan(own, tuple(Query.of(phrase.text, (p.text for p in other)) for phrase in own))
+    against = premises(phrase.text for phrase in other)
+    return _Plan(own, tuple(Query(phrase.text, against) for phrase in own))
 
 
 def f1_status(precision: int, recall: int) -> int:
@@ -177,8 +178,13 @@ class RadFact:
         return Sampling(temperature=self.options.temperature, max_tokens=self.options.max_tokens)
 
     def signature(self) -> str:
-        """Return judge, splitter, prompts and sampling. Raises Unavailable where a model cannot be reached."""
+        """Return judge, splitter, prompts and sampling.
+
+        Raises Unavailable where a model cannot be reached, BenchError where the prompts given are not RadFact's.
+        """
         o = self.options
+        if o.prompts is not None:
+            _ = self.prompts  # a wrong folder is told, also where nothing is asked
         asks = not (isinstance(self.judge, RulesJudge) and isinstance(self.splitter, AnnotatorPhrases))
         said = f"|prompts:{self.prompts.source}|t:{o.temperature:g}|max-tokens:{o.max_tokens}" if asks else ""
         return f"radfact|judge:{self.judge.fingerprint()}|phrases:{self.splitter.fingerprint()}{said}|v:1"

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 
 from bench.contracts import LLM, Annotator, NoAnswer, Sampling, Unannotated
 from bench.errors import BenchError
+from bench.llm.schema import encodable
 from metrics.radfact.asking import ask
 from metrics.radfact.prompting import Malformed, Task
 from metrics.radfact.texts import covered, fold, letters
@@ -72,11 +73,12 @@ def read_phrases(data: Any, report: str) -> tuple[Phrase, ...]:
         raise Malformed(_first(err)) from None
     entries = Counter((letters(sentence.orig), *map(fold, sentence.new)) for sentence in sentences)
     whole = letters(report)
+    said = {orig: whole.count(orig) for orig in {entry[0] for entry in entries}}
     for sentence in sentences:
         orig = letters(sentence.orig)
-        if orig not in whole or (not orig and any(map(letters, sentence.new))):
+        if not said[orig] or (not orig and any(map(letters, sentence.new))):
             raise Malformed(f'"orig" must be copied from the report, word for word; this is not in it: {sentence.orig}')
-        if entries[orig, *map(fold, sentence.new)] > max(1, whole.count(orig)):
+        if entries[orig, *map(fold, sentence.new)] > said[orig]:
             raise Malformed(f"a sentence is listed more often than the report says it: {sentence.orig}")
     if covered((sentence.orig for sentence in sentences), report) < LEAST_COVERED:
         raise Malformed(
@@ -146,4 +148,5 @@ class AnnotatorPhrases:
                 f"radfact: annotator {self._spec!r} lists no phrases: choose one that does (rules), or leave the "
                 "option out and let the judge split the reports"
             )
-        return tuple(Phrase(text, text) for text in annotation["phrases"] if letters(text))
+        texts = map(encodable, annotation["phrases"])
+        return tuple(Phrase(text, text) for text in texts if letters(text))

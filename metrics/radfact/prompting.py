@@ -21,6 +21,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from bench.contracts import Answer, Message, Question, Sampling
 from bench.errors import BenchError
+from bench.llm.schema import encodable
 from metrics.radfact import schemas
 
 Style = Literal["json", "yaml"]
@@ -57,13 +58,13 @@ class Task:
         return write(value, self.style)
 
     def read(self, answer: Answer) -> Any:
-        """Return what an answer holds. Raises Malformed."""
-        if answer.data is not None:
-            return answer.data
+        """Return what an answer holds, with "?" for lone surrogates. Raises Malformed."""
         fenced = _FENCED.search(answer.text)
         text = fenced.group(1) if fenced else answer.text
         try:
-            return json.loads(text) if self.style == "json" else yaml.safe_load(text)
+            if answer.data is not None:
+                return encodable(answer.data)
+            return encodable(json.loads(text) if self.style == "json" else yaml.safe_load(text))
         except (ValueError, RecursionError, yaml.YAMLError) as err:
             raise Malformed(f"the answer is not valid {self.style.upper()}: {' '.join(str(err).split())}") from None
 

@@ -5,13 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from bench.llm.schema import encodable
+
 _END = ".:;,!? "
 _WORD = re.compile(r"\w+", re.UNICODE)
 
 
 def fold(text: str) -> str:
-    """Return a text without case, runs of white space, and the punctuation at its end."""
-    return " ".join(text.casefold().split()).rstrip(_END)
+    """Return a text without case, runs of white space, the punctuation at its end, and lone surrogates."""
+    return " ".join(encodable(text).casefold().split()).rstrip(_END)
 
 
 def letters(text: str) -> str:
@@ -34,7 +36,7 @@ def words(text: str) -> frozenset[str]:
 
 def locate(part: str, text: str) -> tuple[int, int] | None:
     """Return where `part` stands in `text`, its case, spacing and last punctuation aside; None where it does not."""
-    bare = part.strip().rstrip(_END)
+    bare, text = encodable(part).strip().rstrip(_END), encodable(text)
     if not bare:
         return None
     found = re.search(r"\s+".join(re.escape(word) for word in bare.split()), text, re.IGNORECASE)
@@ -48,10 +50,13 @@ def covered(parts: Iterable[str], text: str) -> float:
     """
     whole = letters(text)
     taken = bytearray(len(whole))
-    for part in map(letters, parts):
-        start = whole.find(part) if part else -1
-        while start >= 0 and all(taken[start : start + len(part)]):
-            start = whole.find(part, start + 1)
+    after: dict[str, int] = {}
+    for part in filter(None, map(letters, parts)):
+        start = whole.find(part, after.get(part, 0))
+        while start >= 0 and taken.find(0, start, start + len(part)) < 0:
+            free = taken.find(0, start + len(part))
+            start = -1 if free < 0 else whole.find(part, free - len(part) + 1)
+        after[part] = len(whole) if start < 0 else start + 1  # what is taken stays so: no place before counts again
         if start >= 0:
             taken[start : start + len(part)] = b"\1" * len(part)
     return sum(taken) / len(whole) if whole else 1.0

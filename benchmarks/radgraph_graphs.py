@@ -38,7 +38,7 @@ from metrics.radgraph.scores import RGEROptions
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 from radgraph_model import USUAL, make_model, peer
 
-NAME, BLOCK, CALIBRATION = "radgraph-xl", 16, 24
+NAME, BLOCK, CALIBRATION = "radgraph-xl", 32, 24
 HIDDEN, LAYERS = 768, 12
 
 

@@ -80,15 +80,20 @@ class Heads:
         return self._over(self._mention, words, spans)[:, 0]
 
     def relations(self, words: Tensor, spans: Spans, mentions: Tensor, pairs: Tensor) -> Tensor:
-        """Return the label of each pair [n_pairs], 0 for none. pairs: places in `spans`, [2, n_pairs]."""
+        """Return the labels of each pair and of its converse, 0 for none, [2, n_pairs].
+
+        pairs: places in `spans`, [2, n_pairs]. The product of two spans serves both directions.
+        """
         embedded = torch.cat([words[spans.first], words[spans.last], self._widths[spans.last - spans.first]], dim=1)
         of_a, of_b, of_product = self._relation.parts
         side_a, side_b = embedded @ of_a + self._relation.bias, embedded @ of_b
         labels = []
         for a, b in zip(*(side.split(self._pairs_at_once) for side in pairs), strict=True):
-            summed = side_a[a] + side_b[b] + (embedded[a] * embedded[b]) @ of_product
-            labels.append(_best(self._relation.scores(summed) + (mentions[a] + mentions[b])[:, None]))
-        return torch.cat(labels)
+            product = (embedded[a] * embedded[b]) @ of_product
+            mentioned = (mentions[a] + mentions[b])[:, None]
+            both = ((side_a[a] + side_b[b]).add_(product), (side_a[b] + side_b[a]).add_(product))
+            labels.append(torch.stack([_best(self._relation.scores(summed) + mentioned) for summed in both]))
+        return torch.cat(labels, dim=1)
 
     def _over(self, layers: Layers, words: Tensor, spans: Spans) -> Tensor:
         of_first, of_last, of_width = layers.parts
@@ -127,5 +132,5 @@ def span_table(n_words: int, widest: int) -> Ints:
 
 @lru_cache(maxsize=1024)
 def pair_table(n: int) -> Ints:
-    """Return all ordered pairs of n places, a place with itself included, [2, n²], row by row."""
-    return np.indices((n, n)).reshape(2, -1)
+    """Return all unordered pairs of n places, a place with itself included, [2, n (n + 1) / 2]."""
+    return np.array(np.triu_indices(n), np.int64)

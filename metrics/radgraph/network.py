@@ -190,11 +190,20 @@ class Network:
         chosen = torch.from_numpy(np.concatenate(kept)).to(self.device)
         labels = self._heads.relations(words, spans[chosen], mentions[chosen], torch.from_numpy(pairs).to(self.device))
         ends = list(accumulate(table.shape[1] for table in tables))
-        found = []
-        for own, table, part in zip(kept, tables, np.split(labels.cpu().numpy(), ends[:-1]), strict=True):
-            places = part.nonzero()[0]
-            found.append(list(zip(*own[table[:, places]].tolist(), part[places].tolist(), strict=True)))
-        return found
+        parts = np.split(labels.cpu().numpy(), ends[:-1], axis=1)
+        return [_related(own, table, part) for own, table, part in zip(kept, tables, parts, strict=True)]
+
+
+def _related(kept: Ints, table: Ints, labels: Ints) -> list[tuple[int, int, int]]:
+    """Return (span, span, label) of each related pair, by first and then by second span.
+
+    kept: a report's spans [n]; table: places of its pairs [2, n_pairs]; labels: of each pair and its converse.
+    """
+    square = np.zeros((len(kept), len(kept)), np.int64)
+    for (first, second), found in zip((table, table[::-1]), labels, strict=True):
+        square[first, second] = found
+    first, second = square.nonzero()
+    return list(zip(kept[first].tolist(), kept[second].tolist(), square[first, second].tolist(), strict=True))
 
 
 # ------------------------------------------------------------------ loading

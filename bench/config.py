@@ -354,6 +354,11 @@ def _check(source: str, raw: Mapping[str, Any]) -> Config:
 
 def _check_scoring(source: str, raw: Mapping[str, Any]) -> ScoringConfig:
     metrics = [_entry(label, label, options, f"metrics.{label}") for label, options in raw["metrics"].items()]
+    for entry in metrics:
+        if "__" in entry.label:
+            raise BenchError(
+                f"metrics.{entry.label}: a metric's label has no two _ in a row (they stand for / in files)"
+            )
     parts = {section: {k: dict(v or {}) for k, v in raw[section].items()} for section in PARTS}
     run = _run_options(raw["run"])
     resolved = {

@@ -147,7 +147,10 @@ class RunContext:
         part = self._part("annotator", spec)
         if key not in self._built:
             kept = Kept(self.cache("annotations", "v1") / "annotations.sqlite")
-            self._built[key] = CachedAnnotator(spec, part, kept, self.progress)
+            use = self._parts.get("annotators", {}).get(spec, {}).get("use", spec)
+            self._built[key] = CachedAnnotator(
+                spec, part, registry.find("annotator", use).identity, kept, self.progress
+            )
         return cast(Annotator, self._built[key])
 
     def encoder(self, spec: str) -> Encoder:

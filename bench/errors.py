@@ -19,6 +19,10 @@ class Unavailable(BenchError):
         self.remedy = remedy
 
 
+class StorageFault(BenchError):
+    """A cache cannot be read or written (a full disk, a damaged file): nothing goes on without it."""
+
+
 class ServerLost(BenchError):
     """A server that answered before has gone away; what was answered is kept, and the same command continues."""
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.errors import BenchError
+from bench.errors import StorageFault
 
 BUSY_S = 60.0
 """How long a process waits for another one's write."""
@@ -86,8 +86,8 @@ class Kept:
         )
         return connection
 
-    def _fault(self, err: sqlite3.Error) -> BenchError:
-        return BenchError(
+    def _fault(self, err: sqlite3.Error) -> StorageFault:
+        return StorageFault(
             f"{self.file}: {err}. Free the disk, or end the process that holds it; where the file is damaged, delete "
             "it (what it kept is then made again)"
         )

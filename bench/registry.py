@@ -45,6 +45,12 @@ class Found:
     source: str = ""
     """Distribution and version, or the file and its hash: part of what a run records."""
 
+    @property
+    def identity(self) -> str:
+        """The name, unique among what is installed; for a file's attribute with the hash of the file."""
+        _, mark, digest = self.source.rpartition("sha256:")
+        return f"{self.name}@{digest}" if mark else self.name
+
 
 @cache
 def table(kind: Kind) -> Mapping[str, EntryPoint]:

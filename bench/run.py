@@ -362,6 +362,8 @@ class OneRun:
 def report_from_line(line: Mapping[str, Any], file: Path) -> Report:
     """Return the report of a line of reports.jsonl."""
     try:
+        if not isinstance(line["text"], str) or not isinstance(line["id"], str):
+            raise TypeError("id and text are strings")
         evidence = tuple(Evidence(**item) for item in line.get("evidence", ()))
         return Report(line["id"], line["text"], evidence, line.get("error"), line.get("seconds"))
     except (KeyError, TypeError) as err:

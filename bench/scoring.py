@@ -16,8 +16,8 @@ import numpy as np
 from bench import registry, statistics, store
 from bench.config import Entry, RunOptions
 from bench.context import RunContext
-from bench.contracts import FAILED, Column, Floats, Metric, Pair, SmallTable, Stats
-from bench.errors import BenchError, ServerLost, Unavailable
+from bench.contracts import FAILED, OK, UNDEFINED, Column, Floats, Metric, Pair, SmallTable, Stats
+from bench.errors import BenchError, ServerLost, StorageFault, Unavailable
 from bench.run_folder import write_usage
 
 CHUNK = 256
@@ -52,13 +52,25 @@ def build(entry: Entry, context: RunContext) -> tuple[Metric | Missing, list[Col
         metric.signature()
     except Unavailable as err:
         return Missing(err.reason, err.remedy), columns
+    except (BenchError, OSError):
+        raise
+    except Exception as err:
+        raise BenchError(f"metric {entry.label!r} cannot be built: {type(err).__name__}: {err}") from err
     return metric, columns
 
 
 def check_metrics(entries: Sequence[Entry], context: RunContext, *, strict: bool) -> None:
     """Build every metric before anything is spent or written: a fault ends the run here, what cannot work is said."""
+    owner: dict[str, str] = {}
     for entry in entries:
         metric, columns = build(entry, context)
+        for column in columns:
+            if column.key in owner:
+                raise BenchError(
+                    f"metrics {owner[column.key]!r} and {entry.label!r} both report a column {column.key!r}: give "
+                    "one a label of its own in the configuration, metrics: {label: {use: name}}"
+                )
+            owner[column.key] = entry.label
         if not isinstance(metric, Missing):
             continue
         if strict:
@@ -108,10 +120,14 @@ def observe(metric: Metric, entry: Entry, pairs: Sequence[Pair], folder: Path, c
 def read_stats(lines: Sequence[Mapping[str, Any]], columns: Sequence[Column], label: str, file: Path) -> Stats:
     """Return the statistics that lines of `file` hold. Raises BenchError where they are not a metric's statistics."""
     try:
-        values = np.array([line["values"] for line in lines], dtype=np.float64)
-        status = np.array([line["status"] for line in lines], dtype=np.int8)
+        raw = np.array([line["values"] for line in lines]), np.array([line["status"] for line in lines])
+        if raw[0].dtype.kind not in "fi" or raw[1].dtype.kind != "i":
+            raise ValueError("values are numbers, statuses whole numbers")
+        if not np.isin(raw[1], (OK, UNDEFINED, FAILED)).all():
+            raise ValueError("a status is none of OK, UNDEFINED, FAILED")
+        values, status = raw[0].astype(np.float64), raw[1].astype(np.int8)
         statistics.check(Stats(values, status), len(lines), columns, label)
-    except (BenchError, KeyError, TypeError, ValueError) as err:
+    except (BenchError, KeyError, TypeError, ValueError, OverflowError) as err:
         raise BenchError(f"{file}: damaged: {err}; delete the file to have the pairs observed again") from None
     return Stats(values, status)
 
@@ -125,6 +141,8 @@ def key_of(signature: str, pair: Pair) -> str:
 def _observe_chunk(metric: Metric, label: str, chunk: Sequence[tuple[str, Pair]]) -> list[dict[str, Any]]:
     stats = metric.observe([pair for _, pair in chunk])
     statistics.check(stats, len(chunk), metric.columns, label)
+    if (stats.values[(stats.status != OK).all(axis=1)] != 0).any():
+        raise BenchError(f"metric {label}: a pair that is OK for no column has statistics, which would count")
     rows = zip(chunk, stats.values.tolist(), stats.status.tolist(), strict=True)
     return [{"key": key, "id": pair.id, "values": values, "status": status} for (key, pair), values, status in rows]
 
@@ -177,10 +195,10 @@ def run_metric(
         _write_tables(metric, entry.label, stats.values.sum(axis=0), folder)
     except Unavailable as err:
         return _nothing(columns, Missing(err.reason, err.remedy, metric.signature()), len(pairs))
-    except (OSError, KeyboardInterrupt, ServerLost):
+    except (OSError, KeyboardInterrupt, ServerLost, StorageFault):
         raise
     except BenchError as err:
-        return _nothing(columns, Missing(str(err), "mend the metric", metric.signature()), len(pairs))
+        return _nothing(columns, Missing(str(err), "the same command tries again", metric.signature()), len(pairs))
     except Exception as err:
         log = folder / f"error-{entry.label.replace('/', '__')}.log"
         store.write_text(log, traceback.format_exc())
@@ -194,7 +212,7 @@ def _write_tables(metric: Metric, label: str, totals: Floats, folder: Path) -> N
     """Write a metric's tables over all pairs, where it has any, as tables/<label>.csv (numbered from the second on)."""
     tables: Sequence[SmallTable] = metric.tables(totals) if hasattr(metric, "tables") else ()
     for number, table in enumerate(tables, 1):
-        name = label.replace("/", "__") + (f"-{number}" if number > 1 else "")
+        name = label.replace("/", "__") + (f"@{number}" if number > 1 else "")
         (folder / "tables").mkdir(parents=True, exist_ok=True)
         text = io.StringIO(newline="")
         csv.writer(text, lineterminator="\n").writerows([table.headings, *table.rows])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import sqlite3
 import stat
 import subprocess
@@ -64,7 +65,7 @@ def make(context: RunContext, **options: Any) -> Any:
     other = RunContext(
         workdir=context.workdir,
         cache_root=context._cache_root,
-        parts={"annotators": {"words": {"use": SPEC, **options}}},
+        parts={"annotators": {"words": {"use": SPEC} | options}},
         console=context.console,
     )
     return other.annotator("words")
@@ -172,7 +173,53 @@ def test_wrapper_tells_what_it_stands_for(context: RunContext) -> None:
     annotator = make(context)
     assert isinstance(annotator, CachedAnnotator)
     assert annotator.stand_in is None
-    assert annotator.fingerprint() == "words-1"
+    assert re.fullmatch(r"Words@[0-9a-f]{12}:words-1", annotator.fingerprint())
+    assert context.annotator("rules").fingerprint().startswith("rules-")
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        ({"labels": {"Edema": 7}}, "labels are 1, 0, -1 or None, not {'Edema': 7}"),
+        ({"labels": ["Edema"]}, "labels: Input should be"),
+        ({"entities": {"1": {"tokens": "x", "label": "y", "relations": [["modify", "2"]]}}}, "related to '2'"),
+        ({"entities": {"1": {"tokens": "x", "label": "y", "relations": [["modify", 1]]}}}, "Input should be a valid"),
+        ({"phrases": "one"}, "phrases: Input should be"),
+        ({"words": {1, 2}}, "not JSON serializable"),
+        ({"words": float("nan")}, "not JSON compliant"),
+        ("a string", "Input should be an object"),
+    ],
+)
+def test_what_breaks_the_contract_is_named_and_not_kept(
+    context: RunContext, monkeypatch: pytest.MonkeyPatch, given: Any, why: str
+) -> None:
+    annotator = make(context)
+    monkeypatch.setattr(annotator.annotator, "annotate", lambda texts: [given for _ in texts])
+    with pytest.raises(BenchError) as caught:
+        annotator.annotate(["a b"])
+    assert why in str(caught.value)
+    assert make(context).annotate(["a b"]) == [{"words": 2}]
+
+
+@pytest.mark.parametrize("given", [None, (text for text in "ab"), {"a": 1}], ids=["none", "generator", "mapping"])
+def test_something_else_than_a_list_is_named(context: RunContext, monkeypatch: pytest.MonkeyPatch, given: Any) -> None:
+    annotator = make(context)
+    monkeypatch.setattr(annotator.annotator, "annotate", lambda texts: given)
+    with pytest.raises(BenchError, match="not a list of annotations"):
+        annotator.annotate(["a"])
+
+
+def test_annotations_are_the_same_fresh_and_kept(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    annotator = make(context)
+    monkeypatch.setattr(annotator.annotator, "annotate", lambda texts: [{1: (2, 3)} for _ in texts])
+    assert annotator.annotate(["a"]) == annotator.annotate(["a"]) == [{"1": [2, 3]}]
+
+
+def test_annotators_of_other_files_do_not_share_what_is_kept(context: RunContext) -> None:
+    source = HERE.read_text().replace('{"words": len(text.split())}', '{"words": -1}')
+    Path("other.py").write_text(source)
+    assert make(context).annotate(["a b"]) == [{"words": 2}]
+    assert make(context, use="./other.py:Words").annotate(["a b"]) == [{"words": -1}]
 
 
 def test_a_damaged_row_counts_as_not_kept_and_is_replaced(context: RunContext) -> None:

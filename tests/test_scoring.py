@@ -23,6 +23,8 @@ Bench = Callable[..., Any]
 
 class JudgedOptions(Options):
     limit: float = 1.0
+    leaves: float = 0.0
+    """Statistics of a pair without a verdict, which should be none."""
     unsigned: bool = False
 
 
@@ -55,7 +57,7 @@ class Judged:
             Path("judge").write_text("\n".join(line for line in lines if line != "swap"))
         verdicts = dict(line.split() for line in lines if line and line != "swap")
         found = [verdicts.get(pair.id) for pair in pairs]
-        values = np.array([[float(v or 0), float(v is not None)] for v in found])
+        values = np.array([[float(v or self.options.leaves), float(v is not None)] for v in found])
         return Stats(values, np.array([[FAILED if v is None else OK] for v in found], np.int8))
 
     def finish(self, totals: np.ndarray) -> np.ndarray:
@@ -146,7 +148,7 @@ def test_tables_of_a_metric_are_files_of_the_run(bench: Bench) -> None:
     score(bench)
     with Path("o/tables/j.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["what", "n"], ["approved, wholly", "3"]]
-    assert Path("o/tables/j-2.csv").read_text() == "a\nb\n"
+    assert Path("o/tables/j@2.csv").read_text() == "a\nb\n"
 
 
 def test_a_metric_that_cannot_sign_is_missing_and_the_others_run(bench: Bench) -> None:
@@ -249,3 +251,43 @@ def test_a_terminated_command_ends_as_an_interrupted_one(tmp_path: Path) -> None
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 130
     assert "the same command continues" in done.stderr
+
+
+def test_a_failed_pair_with_statistics_is_refused(bench: Bench) -> None:
+    write(3, "leaves: 0.5")
+    judge("1-1")
+    _, scores = score(bench)
+    assert "a pair that is OK for no column has statistics" in scores["j/Judged"]["reason"]
+
+
+class Twin(Judged):
+    """A metric with another's column."""
+
+    columns = (Column("BL4", "BL4"),)
+
+
+class Broken(Judged):
+    """A metric with a bug where it is built."""
+
+    def signature(self) -> str:
+        raise KeyError("a bug")
+
+
+def test_two_metrics_with_one_column_are_refused(bench: Bench) -> None:
+    write(2)
+    answer = bench("score", "p.csv", "--metrics", f"bleu-4,{HERE}:Twin", "--out", "o")
+    assert answer.code == 2
+    assert "metrics 'bleu-4' and 'Twin' both report a column 'BL4'" in answer.err
+
+
+def test_a_metric_that_cannot_be_built_is_named_without_a_traceback(bench: Bench) -> None:
+    write(2)
+    answer = bench("score", "p.csv", "--metrics", f"{HERE}:Broken", "--out", "o")
+    assert answer.code == 2
+    assert "metric 'Broken' cannot be built: KeyError: 'a bug'" in answer.err
+
+
+def test_labels_that_would_share_a_file_are_refused(bench: Bench) -> None:
+    write(2)
+    Path("c.yaml").write_text("metrics: {a__b: {use: bleu-4}}")
+    assert "no two _ in a row" in score(bench)[0].err

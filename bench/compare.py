@@ -16,17 +16,20 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from bench import registry, scoring, show, store
 from bench.config import PARTS, Entry
-from bench.contracts import FAILED, OK, UNDEFINED, Column, Floats, Metric, Pair, Stats
+from bench.contracts import FAILED, OK, UNDEFINED, Column, Floats, Pair, Stats
 from bench.errors import BenchError, Unavailable
 from bench.run_folder import context_of, differences
 from bench.statistics import (
+    Finish,
     Pairing,
     Shared,
     approximate_randomization,
     centred,
+    checked,
     holm,
     p_value,
     paired_bootstrap,
@@ -99,16 +102,24 @@ class CaseValues:
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """One metric of the runs that were scored alike: their statistics on the shared cases."""
+    """Columns of one metric that have a value in the same runs, scored alike: statistics on the shared cases."""
 
     label: str
-    metric: Metric
+    finish: Finish
     columns: Sequence[Column]
+    """All of the metric's columns."""
+    places: Sequence[int]
+    """Which of them are compared: those that have a value in each of `runs`."""
     signature: str
     runs: Sequence[int]
     """Indices of the runs."""
     stats: Sequence[Stats]
     """For each of `runs`, a row a shared case."""
+
+    @property
+    def compared(self) -> dict[str, int]:
+        """Keys of the columns compared, with their places among the metric's columns."""
+        return {self.columns[place].key: place for place in self.places}
 
     def ok(self) -> NDArray[np.bool_]:
         """Return which cases are OK in every run, [n_cases, n_columns]."""
@@ -137,7 +148,7 @@ class Compared:
 
     def column(self, key: str) -> Column:
         """Return a compared column; raises BenchError with the near misses."""
-        known = {column.key: column for unit in self.units for column in unit.columns}
+        known = {key: unit.columns[place] for unit in self.units for key, place in unit.compared.items()}
         if key not in known:
             raise BenchError(registry.miss("column compared", key, known))
         return known[key]
@@ -146,11 +157,10 @@ class Compared:
         """Return what a column says of each case that is compared by it: `finish` of its own statistics."""
         found = []
         for unit in self.units:
-            keys = [column.key for column in unit.columns]
-            if key not in keys:
+            if key not in unit.compared:
                 continue
-            place = keys.index(key)
-            values = [unit.metric.finish(stats.values)[:, place].tolist() for stats in unit.stats]
+            place = unit.compared[key]
+            values = [unit.finish(stats.values)[:, place].tolist() for stats in unit.stats]
             labels = [self.labels[r] for r in unit.runs]
             for i in np.flatnonzero(unit.ok()[:, place]).tolist():
                 own = {label: _number(one[i]) for label, one in zip(labels, values, strict=True)}
@@ -175,7 +185,12 @@ class Compared:
             "n_groups": len(set(self.groups)),
             "settings": asdict(self.settings),
             "metrics": [
-                {"label": unit.label, "signature": unit.signature, "runs": [self.labels[r] for r in unit.runs]}
+                {
+                    "label": unit.label,
+                    "columns": list(unit.compared),
+                    "signature": unit.signature,
+                    "runs": [self.labels[r] for r in unit.runs],
+                }
                 for unit in self.units
             ],
             "comparisons": [asdict(comparison) for comparison in self.comparisons],
@@ -184,6 +199,47 @@ class Compared:
 
 
 # ------------------------------------------------------------------ reading runs
+
+
+class _Checked(BaseModel):
+    """Base of what is asked of a run's files: other keys pass, NaN and infinity do not."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
+
+
+class _MetricEntry(_Checked):
+    use: str
+
+
+class _Config(_Checked):
+    metrics: dict[str, _MetricEntry]
+
+
+class _RunFile(_Checked):
+    """What a comparison needs of run.json."""
+
+    config: _Config
+
+
+class _Score(_Checked):
+    value: float | None
+    n: int
+    n_undefined: int
+    n_failed: int
+    signature: str = ""
+    reason: str = ""
+
+
+class _SummaryFile(_Checked):
+    """What a comparison needs of summary.json."""
+
+    label: str
+    dataset: str
+    split: str
+    n_reports_failed: int = 0
+    n_missing_as_empty: int = 0
+    stand_ins: list[str] = []
+    scores: dict[str, _Score]
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +274,7 @@ def read_runs(paths: Sequence[Path], baseline: str | None = None) -> list[Run]:
 
 
 def read_run(folder: Path) -> Run:
-    """Read one finished run."""
+    """Read one finished run; its folder is left as it is. Raises BenchError naming file and key of what is damaged."""
     run = store.read_json(folder / "run.json")
     if not (folder / "done.json").exists():
         answered = len(store.read_lines(folder / "reports.jsonl"))
@@ -227,19 +283,38 @@ def read_run(folder: Path) -> Run:
             "began it, or name the finished runs alone"
         )
     summary = store.read_json(folder / "summary.json")
+    _check(_RunFile, run, folder / "run.json")
+    _check(_SummaryFile, summary, folder / "summary.json")
+    reports = folder / "reports.jsonl"
+    texts = {line[0]: line[1] for line in _strings(reports, "id", "text")}
+    pairs = {}
+    for case_id, group, reference in _strings(folder / "cases.jsonl", "id", "group", "reference"):
+        if case_id not in texts:
+            raise _damaged(f"{reports}: no report on case {case_id!r}")
+        pairs[case_id] = Pair(case_id, group, texts[case_id], reference)
+    return Run(folder, summary["label"], run, summary, pairs)
+
+
+def _check(model: type[_Checked], value: Mapping[str, Any], file: Path) -> None:
     try:
-        texts = {line["id"]: line["text"] for line in store.read_lines(folder / "reports.jsonl")}
-        pairs = {
-            line["id"]: Pair(line["id"], line["group"], texts[line["id"]], line["reference"])
-            for line in store.read_lines(folder / "cases.jsonl")
-        }
-        _ = run["config"]["metrics"], summary["scores"]
-        return Run(folder, str(summary["label"]), run, summary, pairs)
-    except (KeyError, TypeError) as err:
-        raise BenchError(
-            f"{folder}: damaged: {err} not found in run.json, cases.jsonl, reports.jsonl or summary.json; run or score "
-            "again in another folder"
-        ) from None
+        model.model_validate(value)
+    except ValidationError as err:
+        first = err.errors()[0]
+        where = ".".join(map(str, first["loc"]))
+        raise _damaged(f"{file}: {where}: {first['msg']}") from None
+
+
+def _strings(file: Path, *keys: str) -> Iterator[tuple[str, ...]]:
+    """Yield the strings under `keys` of each line."""
+    for number, line in enumerate(store.read_lines(file), 1):
+        for key in keys:
+            if not isinstance(line.get(key), str):
+                raise _damaged(f"{file}, line {number}: {key}: a string is required (given: {line.get(key)!r})")
+        yield tuple(line[key] for key in keys)
+
+
+def _damaged(what: str) -> BenchError:
+    return BenchError(f"{what}: the run is damaged; run or score again in another folder")
 
 
 def _labelled(runs: Sequence[Run]) -> list[Run]:
@@ -327,13 +402,17 @@ class _Scored:
     """A metric of one run: its recipe, and its statistics on the shared cases."""
 
     run: int
-    metric: Metric
+    finish: Finish
     columns: Sequence[Column]
+    has_value: Sequence[bool]
+    """For each column whether the run's summary has a value of it."""
     signature: str
     stats: Stats
+    file: Path
+    """Where the statistics were read."""
 
 
-Built = dict[str, tuple[Metric, Sequence[Column]]]
+Built = dict[str, tuple[Finish, Sequence[Column]]]
 
 
 def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[list[Unit], list[str]]:
@@ -351,14 +430,20 @@ def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[
             if label not in run.run["config"]["metrics"]:
                 continue
             try:
-                scored.append(_scored(index, run, label, ids, built))
-            except Unavailable as err:
-                notes.append(f"{label}: not compared with {run.label}: {err.reason}")
+                finish, columns = _built(label, run, built)
+            except BenchError as err:
+                reason = err.reason if isinstance(err, Unavailable) else str(err).partition("\n")[0]
+                notes.append(f"{label}: not compared with {run.label}: {reason}")
+                continue
+            lacking = _without_value(run, columns)
+            notes += _lacking_notes(label, run, columns, lacking)
+            if len(lacking) < len(columns):
+                scored.append(_scored(index, run, label, finish, columns, ids))
         classes = _alike(scored)
         notes += _unlike(label, runs, classes)
         for alike in classes:
-            if len(alike) > 1 and (all_pairs or alike[0].run == 0):
-                found.append(_unit(label, alike))
+            _check_widths(alike)
+            found += [unit for unit in _split(label, alike) if len(unit.runs) > 1 and (all_pairs or unit.runs[0] == 0)]
     return found, notes
 
 
@@ -368,40 +453,112 @@ def _absent(runs: Sequence[Run], labels: Sequence[str]) -> list[str]:
     return [f"{run} was not scored by {', '.join(names)}" for run, names in lacking.items() if names]
 
 
-def _scored(index: int, run: Run, label: str, ids: Sequence[str], built: Built) -> _Scored:
-    """Return a metric's kept statistics of a run; raises Unavailable saying why there are none."""
-    try:
-        metric, columns = _built(label, run.run["config"]["metrics"][label], run, built)
-    except BenchError as err:
-        raise Unavailable(str(err).partition("\n")[0], "") from None
-    score = run.summary["scores"].get(columns[0].key, {})
-    signature = score.get("signature", "")
-    file = scoring.stats_file(run.folder, label)
-    known = {line.get("key"): line for line in store.read_lines(file)} if signature else {}
-    keys = [scoring.key_of(signature, run.pairs[i]) for i in ids]
-    if missing := sum(key not in known for key in keys):
-        if score.get("value") is None and score.get("reason"):
-            raise Unavailable(f"it has no value there: {score['reason']}", "")
-        raise BenchError(
-            f"{file}: no statistics of {missing} of {len(ids)} cases: texts or file were changed after scoring; "
-            "score again with the command that made the run"
-        )
-    return _Scored(
-        index, metric, columns, signature, scoring.read_stats([known[k] for k in keys], columns, label, file)
-    )
+def _built(label: str, run: Run, built: Built) -> tuple[Finish, Sequence[Column]]:
+    """Build a metric by a run's configuration, once for equal recipes, and return what is asked of it.
 
-
-def _built(label: str, given: Mapping[str, Any], run: Run, built: Built) -> tuple[Metric, Sequence[Column]]:
-    """Build a metric by a run's configuration, once for equal recipes. Only its `finish` will be asked."""
+    Raises BenchError where it cannot be built here, whatever its own code raises.
+    """
     config = run.run["config"]
+    given = config["metrics"][label]
     recipe = json.dumps([label, given, {name: config.get(name) for name in PARTS}], sort_keys=True)
     if recipe not in built:
         entry = Entry(label, given["use"], {key: value for key, value in given.items() if key != "use"})
-        context = context_of(run.folder, run.run)
-        found = registry.find("metric", entry.use)
-        metric: Metric = context.build("metric", entry.use, entry.options, f"metrics.{label}")
-        built[recipe] = metric, scoring.columns_of(entry, metric, registry.default_label(found))
+        file = Path(entry.use.rpartition(":")[0])
+        if file.suffix == ".py" and not file.is_file():
+            raise BenchError(f"no file {file} here: run bench compare in the folder that the run was started in")
+        try:
+            default = registry.default_label(registry.find("metric", entry.use))
+            metric = context_of(run.folder, run.run).build("metric", entry.use, entry.options, f"metrics.{label}")
+            columns = scoring.columns_of(entry, metric, default)
+            built[recipe] = _guarded(metric.finish, len(columns), label), columns
+        except BenchError:
+            raise
+        except Exception as err:
+            raise BenchError(f"it cannot be built: {type(err).__name__}: {err}") from err
     return built[recipe]
+
+
+def _guarded(finish: Finish, n_columns: int, label: str) -> Finish:
+    """Return a metric's `finish` that raises nothing but BenchError, also where it returns another shape."""
+    shaped = checked(finish, n_columns)
+
+    def finish_guarded(totals: Floats) -> Floats:
+        try:
+            return shaped(totals)
+        except BenchError as err:
+            raise BenchError(f"metric {label}: {err}") from None
+        except Exception as err:
+            raise BenchError(f"metric {label}: finish failed: {type(err).__name__}: {err}") from err
+
+    return finish_guarded
+
+
+def _without_value(run: Run, columns: Sequence[Column]) -> dict[str, str]:
+    """Return the columns that have no value in a run's summary, with its reasons: these are not compared."""
+    scores = run.summary["scores"]
+    lacking = {}
+    for key in (column.key for column in columns):
+        if key not in scores:
+            lacking[key] = "its summary.json has no such column"
+        elif scores[key]["value"] is None:
+            lacking[key] = f"it has no value there: {scores[key].get('reason') or 'no reason given'}"
+    return lacking
+
+
+def _lacking_notes(label: str, run: Run, columns: Sequence[Column], lacking: Mapping[str, str]) -> list[str]:
+    """Return a line a reason: the metric's label stands for all of its columns."""
+    notes = [f"{label}: not compared with {run.label}: it has no column"] * (not columns)
+    for reason in dict.fromkeys(lacking.values()):
+        keys = [key for key, why in lacking.items() if why == reason]
+        name = label if len(keys) == len(columns) else ", ".join(keys)
+        notes.append(f"{name}: not compared with {run.label}: {reason}")
+    return notes
+
+
+def _scored(index: int, run: Run, label: str, finish: Finish, columns: Sequence[Column], ids: Sequence[str]) -> _Scored:
+    """Return a metric's kept statistics of a run, checked against its summary."""
+    scores = [run.summary["scores"].get(column.key, {}) for column in columns]
+    has_value = [score.get("value") is not None for score in scores]
+    signature = str(scores[has_value.index(True)].get("signature", ""))
+    file = scoring.stats_file(run.folder, label)
+    known = {}
+    for number, line in enumerate(store.read_lines(file), 1):
+        if not isinstance(line.get("key"), str):
+            raise _damaged(f"{file}, line {number}: key: a string is required (given: {line.get('key')!r})")
+        known[line["key"]] = line
+    keys = {case_id: scoring.key_of(signature, pair) for case_id, pair in run.pairs.items()}
+    if missing := sum(key not in known for key in keys.values()):
+        raise BenchError(
+            f"{file}: no statistics of {missing} of {len(keys)} cases: texts or file were changed after scoring; "
+            "score again with the command that made the run"
+        )
+    whole = scoring.read_stats([known[key] for key in keys.values()], columns, label, file)
+    _check_scores(whole, finish, columns, scores, file)
+    row = {case_id: number for number, case_id in enumerate(keys)}
+    shared = [row[case_id] for case_id in ids]
+    stats = Stats(whole.values[shared], whole.status[shared])
+    return _Scored(index, finish, columns, has_value, signature, stats, file)
+
+
+def _check_scores(
+    stats: Stats, finish: Finish, columns: Sequence[Column], scores: Sequence[Mapping[str, Any]], file: Path
+) -> None:
+    """Raise BenchError where the statistics of a run's cases do not give the values and counts of its summary."""
+    values = finish(stats.values.sum(axis=0)).tolist()
+    for place, (column, score) in enumerate(zip(columns, scores, strict=True)):
+        if score.get("value") is None:
+            continue
+        wrong = [] if math.isclose(values[place], score["value"], rel_tol=1e-9, abs_tol=1e-12) else ["value"]
+        found = {"value": values[place]}
+        for name, kind in (("n", OK), ("n_undefined", UNDEFINED), ("n_failed", FAILED)):
+            found[name] = int((stats.status[:, place] == kind).sum())
+            wrong += [name] * (found[name] != score[name])
+        if wrong:
+            what = ", ".join(f"{name} {found[name]:.10g} instead of {score[name]:.10g}" for name in wrong)
+            raise BenchError(
+                f"{file}: the statistics do not give the score in summary.json: {column.key}: {what}; score again with "
+                "the command that made the run (where the file was edited, delete it first)"
+            )
 
 
 def _alike(scored: Iterable[_Scored]) -> list[list[_Scored]]:
@@ -433,11 +590,31 @@ def _signature_difference(one: str, other: str) -> str:
     return f"{' '.join(mine) or 'nothing'} instead of {' '.join(theirs) or 'nothing'}"
 
 
-def _unit(label: str, alike: Sequence[_Scored]) -> Unit:
+def _check_widths(alike: Sequence[_Scored]) -> None:
+    """Raise BenchError where runs of one recipe hold different columns or different numbers a pair."""
     first = alike[0]
-    return Unit(
-        label, first.metric, first.columns, first.signature, [one.run for one in alike], [one.stats for one in alike]
-    )
+    for other in alike[1:]:
+        shapes = [(one.stats.values.shape[1], [column.key for column in one.columns]) for one in (first, other)]
+        if shapes[0] != shapes[1]:
+            raise BenchError(
+                f"{other.file}: {shapes[1][0]} statistics a pair, columns {', '.join(shapes[1][1])}; but {first.file}: "
+                f"{shapes[0][0]}, columns {', '.join(shapes[0][1])}, under the same signature. One of them is damaged; "
+                "delete it and score again with the command that made the run"
+            )
+
+
+def _split(label: str, alike: Sequence[_Scored]) -> list[Unit]:
+    """Return a unit for the columns that have a value in the same runs."""
+    by_runs: dict[tuple[int, ...], list[int]] = {}
+    for place in range(len(alike[0].columns)):
+        members = tuple(number for number, one in enumerate(alike) if one.has_value[place])
+        by_runs.setdefault(members, []).append(place)
+    found = []
+    for members, places in by_runs.items():
+        if chosen := [alike[number] for number in members]:
+            runs, stats = [one.run for one in chosen], [one.stats for one in chosen]
+            found.append(Unit(label, chosen[0].finish, chosen[0].columns, places, chosen[0].signature, runs, stats))
+    return found
 
 
 # ------------------------------------------------------------------ comparing
@@ -481,7 +658,10 @@ def compare(runs: Sequence[Run], settings: Settings, *, metrics: str | None = No
 
 def _keys(found: Sequence[Unit], metrics: str | None, full: bool, notes: Sequence[str]) -> list[str]:
     """Return the columns to compare, in the order of Table 1; raises BenchError for an unknown name."""
-    labels = {unit.label: [column.key for column in unit.columns] for unit in found}
+    places: dict[str, dict[str, int]] = {}
+    for unit in found:
+        places.setdefault(unit.label, {}).update(unit.compared)
+    labels = {label: sorted(keys, key=lambda key: keys[key]) for label, keys in places.items()}
     known = {key: [key] for keys in labels.values() for key in keys} | labels
     names = [name.strip() for name in metrics.split(",")] if metrics is not None else list(labels)
     for name in names:
@@ -489,7 +669,10 @@ def _keys(found: Sequence[Unit], metrics: str | None, full: bool, notes: Sequenc
             missed = registry.miss("metric or column compared", name, known)
             raise BenchError("\n  ".join([f"--metrics: {missed}", *notes]))
     chosen = dict.fromkeys(key for name in names for key in known[name])
-    return show.column_keys([{"scores": chosen}], full or metrics is not None)
+    keys = show.column_keys([{"scores": chosen}], full or metrics is not None)
+    if not keys:
+        raise BenchError("\n  ".join([f"Only {', '.join(chosen)} can be compared: pass --columns full", *notes]))
+    return keys
 
 
 def _blocks(unit: Unit, keys: Sequence[str], groups: Sequence[str], settings: Settings) -> list[_Block]:
@@ -497,8 +680,8 @@ def _blocks(unit: Unit, keys: Sequence[str], groups: Sequence[str], settings: Se
     ok = unit.ok()
     names, index = np.unique(np.asarray(groups), return_inverse=True)
     by_cases: dict[bytes, list[int]] = {}
-    for place, column in enumerate(unit.columns):
-        if column.key in keys:
+    for key, place in unit.compared.items():
+        if key in keys:
             by_cases.setdefault(ok[:, place].tobytes(), []).append(place)
     members = range(len(unit.runs))
     pairs = list(combinations(members, 2)) if settings.all_pairs else [(0, member) for member in members[1:]]
@@ -508,7 +691,7 @@ def _blocks(unit: Unit, keys: Sequence[str], groups: Sequence[str], settings: Se
         sums = np.zeros((len(unit.stats), len(names), unit.stats[0].values.shape[1]))
         for one, stats in zip(sums, unit.stats, strict=True):
             np.add.at(one, index[kept], stats.values[kept])
-        shared = Shared(sums, unit.metric.finish)
+        shared = Shared(sums, unit.finish)
         blocks.append(_Block(unit, places, pairs, shared, int(kept.sum()), len(np.unique(index[kept]))))
     return blocks
 

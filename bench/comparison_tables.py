@@ -87,18 +87,23 @@ def _p(value: float | None) -> str:
 def _legend(compared: Compared) -> list[str]:
     """Return the lines that say how to read the table."""
     settings = compared.settings
+    if not (settings.draws or settings.trials):
+        return ["no resampling"]
     unit = "patients" if settings.cluster == "group" else "cases"
     ways = []
     if settings.draws:
         ways.append(f"p boot and intervals: paired bootstrap, {settings.draws:,} resamples of {unit}")
     if settings.trials:
         ways.append(f"p swap: approximate randomization, {settings.trials:,} swaps of {unit}")
-    n_tests = len(compared.comparisons)
-    mark = f"* corrected {'p swap' if settings.trials else 'p boot'} below {1 - settings.confidence:.3g}"
-    return [
-        f"{'; '.join(ways) or 'no resampling'}; seed {settings.seed}",
-        f"p-values are two-sided and corrected for {n_tests} comparisons (Holm). {mark}",
-    ]
+    lines = [f"{'; '.join(ways)}; seed {settings.seed}"]
+    boot = sum(c.p_bootstrap is not None for c in compared.comparisons)
+    swap = sum(c.p_randomization is not None for c in compared.comparisons)
+    if boot or swap:
+        n_tests = f"{boot} (boot) and {swap} (swap)" if boot and swap and boot != swap else f"{boot or swap}"
+        comparisons = "comparison" if n_tests == "1" else "comparisons"
+        mark = f"* corrected {'p swap' if settings.trials else 'p boot'} below {1 - settings.confidence:.3g}"
+        lines.append(f"p-values are two-sided and corrected for {n_tests} {comparisons} (Holm). {mark}")
+    return lines
 
 
 # ------------------------------------------------------------------ worst cases

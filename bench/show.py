@@ -97,12 +97,22 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))
     if stand_ins:
         lines[f"Stand-ins: {'; '.join(stand_ins)}"] = None
+    return [*lines, *_about_intervals(summaries)]
+
+
+def _about_intervals(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Say how the intervals were made, and which scores have none since all their cases are of one patient."""
     run = summaries[0]["run"]
-    if run["bootstrap"]:
-        unit = "patients" if run["cluster"] == "group" else "cases"
-        how = f"{run['bootstrap']} resamples of {unit}, seed {run['seed']}"
-        lines[f"Below each score its interval: {run['confidence']:.0%}, {how}"] = None
-    return list(lines)
+    if not run["bootstrap"]:
+        return []
+    unit = "patient" if run["cluster"] == "group" else "case"
+    scores = [(key, score) for summary in summaries for key, score in summary["scores"].items()]
+    alone = dict.fromkeys(key for key, score in scores if score["value"] is not None and score["ci_low"] is None)
+    lines = [f"{', '.join(alone)}: one {unit}: no interval"] * bool(alone)
+    if any(score["ci_low"] is not None for _, score in scores):
+        how = f"{run['bootstrap']} resamples of {unit}s, seed {run['seed']}"
+        lines.append(f"Below each score its interval: {run['confidence']:.0%}, {how}")
+    return lines
 
 
 def print_scores(console: Console, summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> None:

@@ -22,7 +22,10 @@ TIE = 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """One column over all pairs. `value` is None where it is 0/0; the interval is None where none was asked for."""
+    """One column over all pairs. `value` is None where it is 0/0.
+
+    The interval is None where none was asked for, and where all pairs that are OK belong to one group.
+    """
 
     value: float | None
     ci_low: float | None
@@ -46,6 +49,21 @@ def check(stats: Stats, n_pairs: int, columns: Sequence[Column], who: str) -> No
     if not np.isfinite(values).all():
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise BenchError(f"metric {who}: statistics of pair {row} are not finite: {values[row].tolist()}")
+
+
+def checked(finish: Finish, n_columns: int) -> Finish:
+    """Return `finish` with the shape of what it returns checked. The result raises BenchError where it is not right."""
+
+    def finish_checked(totals: Floats) -> Floats:
+        scores = np.asarray(finish(totals), dtype=np.float64)
+        if scores.shape != (*totals.shape[:-1], n_columns):
+            raise BenchError(
+                f"finish must turn totals {list(totals.shape)} into {[*totals.shape[:-1], n_columns]}, "
+                f"not {list(scores.shape)}"
+            )
+        return scores
+
+    return finish_checked
 
 
 def resample(values: Floats, groups: Sequence[str], finish: Finish, draws: int, seed: int) -> Floats:
@@ -95,6 +113,7 @@ def score(
     """Return a `Score` for each column: value, percentile interval, and how many pairs had which status."""
     if not len(stats.values):
         raise BenchError("there is no pair to score")
+    finish = checked(finish, stats.status.shape[1])
     point = finish(stats.values.sum(axis=0))
     low, high = _interval(stats, groups, finish, draws, confidence, seed)
     counts = {kind: (stats.status == kind).sum(axis=0) for kind in (OK, UNDEFINED, FAILED)}
@@ -114,13 +133,16 @@ def score(
 def _interval(
     stats: Stats, groups: Sequence[str], finish: Finish, draws: int, confidence: float, seed: int
 ) -> tuple[Floats, Floats]:
+    """Return the bounds of each column; NaN where nothing is drawn, or where one group has all pairs that are OK."""
     n_columns = stats.status.shape[1]
-    if draws == 0:
-        nothing = np.full(n_columns, np.nan)
-        return nothing, nothing
-    samples = resample(stats.values, groups, finish, draws, seed)
-    low, high = np.array([percentiles(samples[:, c], confidence) for c in range(n_columns)]).T
-    return low, high
+    names = np.asarray(groups)
+    several = np.array([len(np.unique(names[stats.status[:, c] == OK])) > 1 for c in range(n_columns)])
+    bounds = np.full((n_columns, 2), np.nan)
+    if draws and several.any():
+        samples = resample(stats.values, groups, finish, draws, seed)
+        for c in np.flatnonzero(several):
+            bounds[c] = percentiles(samples[:, c], confidence)
+    return bounds[:, 0], bounds[:, 1]
 
 
 def _number(value: float) -> float | None:

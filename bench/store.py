@@ -69,24 +69,27 @@ def json_line(value: Mapping[str, Any]) -> str:
 def read_lines(path: Path) -> list[dict[str, Any]]:
     """Return the objects of a JSONL file; [] where there is none.
 
-    A last line without its end of line is what a kill left: it is cut off the file. Any other line that is not a JSON
-    object is an error that names it.
+    A last line without its end of line is what a kill left, or what another process is writing: it is passed over, and
+    the file is left as it is. Any other line that is not a JSON object is an error that names it.
     """
     try:
-        content = _cut_torn_tail(path)
+        content = path.read_bytes()
     except FileNotFoundError:
         return []
-    return [_line(path, number, raw) for number, raw in enumerate(content.splitlines(), 1)]
+    return [_line(path, number, raw) for number, raw in enumerate(content[: _whole(content)].splitlines(), 1)]
 
 
-def _cut_torn_tail(path: Path) -> bytes:
-    """Cut a last line without its end of line off the file; return what remains."""
+def _whole(content: bytes) -> int:
+    """Return how many bytes of a JSONL file are whole lines."""
+    return content.rfind(b"\n") + 1
+
+
+def _cut_torn_tail(path: Path) -> None:
+    """Cut a last line without its end of line off the file."""
     content = path.read_bytes()
-    whole = content.rfind(b"\n") + 1
-    if whole < len(content):
+    if (whole := _whole(content)) < len(content):
         with path.open("r+b") as file:
             file.truncate(whole)
-    return content[:whole]
 
 
 def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
@@ -102,7 +105,8 @@ def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
 class Appender:
     """Appends lines, each handed to the operating system before the next: a kill loses none that was written.
 
-    Half a line that a kill or a full disk left at the end of the file is cut off first.
+    Half a line that a kill or a full disk left at the end of the file is cut off first, so only who holds the folder's
+    lock may open one.
     """
 
     def __init__(self, path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from bench import compare as comparing
-from bench import store
+from bench import scoring, store
 from bench.compare import Comparison, Settings
 from bench.contracts import FAILED, OK, UNDEFINED, Column, Pair, Stats
 from bench.errors import BenchError, Unavailable
@@ -30,12 +30,17 @@ class ValueOptions(Options):
 
 
 class Value:
-    """Reads its score from the candidate: "0.5", "0.5?" (no verdict on the second column), "fail", "none"."""
+    """Reads its score from the candidate: "0.5", "0.5?" (no verdict on the second column), "fail", "none".
+
+    A file "no-server", "answered" (failed pairs score 0.9), "no-building", "broken" or "flat" changes what it does.
+    """
 
     Options = ValueOptions
     columns = (Column("Val", "Value"), Column("Cost", "Cost", scale=1.0, decimals=2, higher_is_better=False))
 
     def __init__(self, options: ValueOptions, context: Any) -> None:
+        if Path("no-building").exists():
+            raise KeyError("a bug of the metric")
         self.options = options
         self.max_failed = options.max_failed
 
@@ -47,6 +52,9 @@ class Value:
     def observe(self, pairs: Sequence[Pair]) -> Stats:
         values, status = np.zeros((len(pairs), 4)), np.full((len(pairs), 2), OK, np.int8)
         for row, pair in enumerate(pairs):
+            if pair.candidate == "fail" and Path("answered").exists():
+                values[row] = 0.9, 1, 9, 1
+                continue
             if pair.candidate in ("fail", "none"):
                 status[row] = FAILED if pair.candidate == "fail" else UNDEFINED
                 continue
@@ -57,6 +65,10 @@ class Value:
         return Stats(values, status)
 
     def finish(self, totals: np.ndarray) -> np.ndarray:
+        if Path("broken").exists():
+            raise ZeroDivisionError("a bug of the metric")
+        if Path("flat").exists():
+            return np.zeros(3)
         total, count = totals[..., 0::2], totals[..., 1::2]
         return np.divide(total, count, out=np.full(total.shape, np.nan), where=count > 0)
 
@@ -242,15 +254,67 @@ def test_nothing_in_common_has_no_score(score: Score) -> None:
 
 def test_the_last_line_of_a_pair_counts(score: Score) -> None:
     first, second = score("a", [0.1, 0.2, 0.3, 0.4]), score("b", [0.2, "fail", 0.3, 0.4])
-    file = next((second / "stats").iterdir())
+    Path("answered").touch()
+    score("b", [0.2, "fail", 0.3, 0.4])
+    file = statistics_of(second)
     lines = store.read_lines(file)
-    answered = {**next(line for line in lines if line["id"] == "c1"), "values": [0.9, 1, 9, 1], "status": [OK, OK]}
-    stale = {**lines[0], "key": "of another signature", "values": [50.0, 1, 50, 1]}
+    assert [line["id"] for line in lines] == ["c0", "c1", "c2", "c3", "c1"]
     with store.Appender(file) as out:
-        out.write(answered, stale)
+        out.write({**lines[0], "key": "of another signature", "values": [50.0, 1, 50, 1]})
     found = only(compared(first, second))
     assert found.run_value == pytest.approx(np.mean([0.2, 0.9, 0.3, 0.4]))
     assert found.n == 4
+
+
+@pytest.mark.parametrize(
+    ("place", "change", "said"),
+    [
+        (1, {"values": [0.8, 1, 8.0, 1]}, "Val: value 0.4666666667 instead of 0.3"),
+        (1, {"values": [0.3, 1, 3.0 + 1e-6, 1]}, "Cost: value 3.000000333 instead of 3"),
+        (1, {"values": [0.3, 1]}, "damaged"),
+        (1, {"values": [0.3, 1, 3.0, "1"]}, "damaged"),
+        (1, {"status": [OK, 10**30]}, "damaged"),
+        (1, {"status": [OK, UNDEFINED]}, "Cost: n 2 instead of 3, n_undefined 1 instead of 0"),
+        (1, {"key": [1]}, "line 2: key: a string is required"),
+        (1, {"key": None}, "line 2: key: a string is required"),
+        (1, {"key": "another"}, "no statistics of 1 of 3 cases"),
+    ],
+)
+def test_edited_statistics_are_refused(
+    bench: Bench, score: Score, place: int, change: dict[str, Any], said: str
+) -> None:
+    """Also where the case that was edited is not one of those shared."""
+    score("a", [0.1, 0.5], ["p0", "p1"], ids=["c0", "c2"])
+    file = statistics_of(score("b", [0.2, 0.3, 0.4]))
+    edit_line(file, place, change)
+    answer = bench("compare", "runs")
+    assert answer.code == 2
+    assert str(Path("runs/b/stats/Value.jsonl")) in answer.err
+    assert said in answer.err
+    assert answer.out == ""
+
+
+def test_statistics_of_other_widths_are_refused(bench: Bench, score: Score) -> None:
+    """RG-L is a mean of its first number by its second: one more changes no score, and still is not what a run has."""
+    folders = [score(label, ["a b", "c d"], references=["a b", "c e"], metrics="rouge-l") for label in ("a", "b")]
+    file = statistics_of(folders[1])
+    for place, line in enumerate(store.read_lines(file)):
+        edit_line(file, place, {"values": [*line["values"], 7.0]})
+    answer = bench("compare", "runs")
+    assert answer.code == 2
+    assert "rouge-l.jsonl" in answer.err
+    assert "3 statistics a pair" in answer.err
+
+
+def statistics_of(folder: Path) -> Path:
+    (file,) = (folder / "stats").iterdir()
+    return file
+
+
+def edit_line(file: Path, place: int, change: dict[str, Any]) -> None:
+    lines = store.read_lines(file)
+    lines[place].update(change)
+    store.write_text(file, "".join(map(store.json_line, lines)))
 
 
 def test_no_weights_and_no_server_are_needed(score: Score) -> None:
@@ -294,6 +358,84 @@ def test_a_metric_without_value_in_one_run(score: Score) -> None:
     assert "Value: not compared with b: it has no value there: no server" in found.notes
     with pytest.raises(BenchError, match=r"(?s)No metric or column compared named 'Val'.*no server"):
         compared(first, second, metrics="Val")
+
+
+INCOMPLETE = "incomplete: 1 of 4 cases have no verdict, more than max_failed = 0.1"
+
+
+def test_a_column_without_value_in_a_run_is_not_compared_with_it(bench: Bench, score: Score) -> None:
+    """Val of b has a value, Cost of b has none; c has both, and is compared on all four cases."""
+    strict = ("--set", "metrics.Value.max_failed=0.1")
+    first = score("a", [0.1, 0.2, 0.3, 0.4], None, *strict)
+    second = score("b", [0.1, "0.2?", 0.3, 0.9], None, *strict)
+    third = score("c", [0.2, 0.2, 0.3, 0.5], None, *strict)
+    found = compared(first, second, third)
+    assert [(c.column, c.run, c.n) for c in found.comparisons] == [("Val", "b", 4), ("Val", "c", 4), ("Cost", "c", 4)]
+    assert f"Cost: not compared with b: it has no value there: {INCOMPLETE}" in found.notes
+    assert [(m["columns"], m["runs"]) for m in found.as_json()["metrics"]] == [
+        (["Val"], ["a", "b", "c"]),
+        (["Cost"], ["a", "c"]),
+    ]
+    assert {case.id for case, _ in found.worst("Cost", "a", "c")} == {"c0", "c1", "c2", "c3"}
+    assert compared(first, third).as_json()["comparisons"][1]["difference"] == only(found, "Cost").difference
+    with pytest.raises(BenchError, match=r"(?s)named 'Cost'.*incomplete: 1 of 4"):
+        compared(first, second, metrics="Cost")
+    with pytest.raises(BenchError, match=r"(?s)named 'Cost'.*Cost: not compared with b"):
+        compared(second, third, metrics="Cost")
+    every = compared(second, third, first, all_pairs=True)
+    assert [(c.baseline, c.run) for c in every.comparisons if c.column == "Cost"] == [("c", "a")]
+
+
+def test_a_metric_whose_finish_failed_in_a_run_is_not_compared_with_it(score: Score) -> None:
+    first = score("a", ["0.5", "0.6"], metrics=f"{VALUE},rouge-l")
+    Path("broken").touch()
+    second = score("b", ["0.7", "0.6"], metrics=f"{VALUE},rouge-l")
+    Path("broken").unlink()
+    found = compared(first, second)
+    assert {c.column for c in found.comparisons} == {"RG-L"}
+    assert "Value: not compared with b: it has no value there: ZeroDivisionError: a bug of the metric" in found.notes
+
+
+def test_a_column_that_a_summary_does_not_hold_is_not_compared(score: Score) -> None:
+    folders = [score("a", [0.1, 0.2]), score("b", [0.1, 0.3])]
+    summary = store.read_json(folders[1] / "summary.json")
+    del summary["scores"]["Cost"]
+    store.write_json(folders[1] / "summary.json", summary)
+    found = compared(*folders)
+    assert [c.column for c in found.comparisons] == ["Val"]
+    assert "Cost: not compared with b: its summary.json has no such column" in found.notes
+
+
+@pytest.mark.parametrize(
+    ("file", "said"),
+    [
+        ("broken", "metric Value: finish failed: ZeroDivisionError: a bug of the metric"),
+        ("flat", "metric Value: finish must turn totals [4] into [2], not [3]"),
+        ("no-building", "Value: not compared with a: it cannot be built: KeyError: 'a bug of the metric'"),
+    ],
+)
+def test_a_bug_of_a_metric_is_one_message(bench: Bench, score: Score, file: str, said: str) -> None:
+    score("a", [0.1, 0.2])
+    score("b", [0.1, 0.3])
+    Path(file).touch()
+    answer = bench("compare", "runs")
+    assert answer.code == 2
+    assert said in answer.err
+
+
+def test_a_file_plugin_is_looked_for_where_it_is(
+    bench: Bench, score: Score, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    shutil.copy(__file__, "mine.py")
+    folders = [score(label, ["0.1", "0.2"], metrics="./mine.py:Value,rouge-l").resolve() for label in ("a", "b")]
+    assert len(compared(*folders).comparisons) == 3
+    monkeypatch.chdir(tmp_path)
+    found = compared(*folders)
+    assert [c.column for c in found.comparisons] == ["RG-L"]
+    assert (
+        "Value: not compared with a: no file mine.py here: run bench compare in the folder that the run was started in"
+        in found.notes
+    )
 
 
 def test_a_metric_that_one_run_was_not_scored_by(score: Score) -> None:
@@ -361,6 +503,26 @@ def test_the_table(bench: Bench, score: Score, monkeypatch: pytest.MonkeyPatch) 
     assert "b against a" in answer.out
     assert "Cost ↓" in answer.out
     assert "corrected for 2 comparisons (Holm)" in answer.out
+
+
+def test_the_legend_counts_the_tests_there_are(bench: Bench, score: Score) -> None:
+    """No case has both costs: that comparison has no p-value, and the correction does not count it."""
+    score("a", ["0.1?", 0.5, "0.3?", 0.9])
+    score("b", [0.2, "0.1?", 0.3, "0.8?"])
+    assert [c["p_randomization"] is None for c in as_json(bench)["comparisons"]] == [False, True]
+    assert "corrected for 1 comparison (Holm)" in bench("compare", "runs").out
+    assert "corrected for 1 comparison (Holm)" in bench("compare", "runs", "--trials", 0).out
+    nothing = bench("compare", "runs", "--draws", 0, "--trials", 0).out
+    assert "no resampling" in nothing
+    assert "p-values" not in nothing
+    assert "seed" not in nothing
+    none = bench("compare", "runs", "--metrics", "Cost").out
+    assert "p swap: approximate randomization" in none
+    assert "p-values" not in none
+
+
+def as_json(bench: Bench) -> Any:
+    return json.loads(bench("compare", "runs", "--json").out)
 
 
 def test_json_and_files(bench: Bench, score: Score) -> None:
@@ -453,3 +615,116 @@ def test_damaged_statistics_are_named(bench: Bench, score: Score) -> None:
     answer = bench("compare", "runs")
     assert answer.code == 2
     assert f"{file.name}: damaged" in answer.err
+
+
+def change_json(file: str, change: Callable[[Any], None]) -> None:
+    value = store.read_json(Path(file))
+    change(value)
+    Path(file).write_text(json.dumps(value))
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "where"),
+    [
+        ("run.json", lambda run: run.pop("config"), "config: Field required"),
+        ("run.json", lambda run: run["config"].update(metrics=[VALUE]), "config.metrics"),
+        ("run.json", lambda run: run["config"]["metrics"].update(Value={}), "config.metrics.Value.use"),
+        ("run.json", lambda run: run["config"]["metrics"].update(Value="x"), "config.metrics.Value"),
+        ("run.json", lambda run: run.update(config=None), "config"),
+        ("summary.json", lambda summary: summary.update(scores=[1]), "scores"),
+        ("summary.json", lambda summary: summary["scores"].update(Val=3), "scores.Val"),
+        ("summary.json", lambda summary: summary["scores"]["Val"].update(value="0.15"), "scores.Val.value"),
+        ("summary.json", lambda summary: summary["scores"]["Val"].update(value=float("nan")), "scores.Val.value"),
+        ("summary.json", lambda summary: summary["scores"]["Val"].pop("n"), "scores.Val.n"),
+        ("summary.json", lambda summary: summary["scores"]["Val"].update(signature=1), "scores.Val.signature"),
+        ("summary.json", lambda summary: summary.update(label=None), "label"),
+        ("summary.json", lambda summary: summary.update(stand_ins={"a": 1}), "stand_ins"),
+        ("summary.json", lambda summary: summary.pop("dataset"), "dataset"),
+    ],
+)
+def test_damaged_files_are_named_with_the_key(
+    bench: Bench, score: Score, file: str, change: Callable[[Any], None], where: str
+) -> None:
+    score("a", [0.1, 0.2])
+    score("b", [0.1, 0.3])
+    change_json(f"runs/b/{file}", change)
+    answer = bench("compare", "runs")
+    assert answer.code == 2
+    assert f"runs/b/{file}: {where}" in answer.err
+    assert answer.out == ""
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "said"),
+    [
+        ("cases.jsonl", {"group": None}, "line 2: group: a string is required (given: None)"),
+        ("cases.jsonl", {"id": [1]}, "line 2: id: a string is required"),
+        ("cases.jsonl", {"reference": 1}, "line 2: reference: a string is required"),
+        ("cases.jsonl", {"id": "c7"}, "no report on case 'c7'"),
+        ("reports.jsonl", {"text": None}, "line 2: text: a string is required"),
+        ("reports.jsonl", {"id": {}}, "line 2: id: a string is required"),
+    ],
+)
+def test_damaged_lines_are_named(bench: Bench, score: Score, file: str, change: dict[str, Any], said: str) -> None:
+    score("a", [0.1, 0.2])
+    edit_line(score("b", [0.1, 0.3]) / file, 1, change)
+    answer = bench("compare", "runs")
+    assert answer.code == 2
+    assert "runs/b/" in answer.err
+    assert said in answer.err
+
+
+def test_text_that_is_no_valid_unicode_is_compared_as_it_was_scored(score: Score) -> None:
+    folders = [score(label, ["a b", "c d"], references=["a b", "c e"], metrics="rouge-l") for label in ("a", "b")]
+    for folder in folders:
+        edit_line(folder / "reports.jsonl", 1, {"text": "c \ud800"})
+        scored_again(folder, "c1", "c \ud800", "c e")
+    assert only(compared(*folders), "RG-L").n == 2
+
+
+def scored_again(folder: Path, case_id: str, text: str, reference: str) -> None:
+    """Give the statistics of a case the key of another text."""
+    signature = store.read_json(folder / "summary.json")["scores"]["RG-L"]["signature"]
+    key = scoring.key_of(signature, Pair(case_id, "", text, reference))
+    edit_line(statistics_of(folder), 1, {"key": key})
+
+
+def test_reading_a_run_leaves_it_as_it_is(bench: Bench, score: Score) -> None:
+    """A run under way has half a line at the end of a file: its writer will write the rest."""
+    score("a", [0.1, 0.2])
+    running = score("b", [0.1, 0.3])
+    (running / "done.json").unlink()
+    for file in (running / "reports.jsonl", running / "cases.jsonl", statistics_of(running)):
+        with file.open("a") as out:
+            out.write('{"id": "c2", "te')
+    before = {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()}
+    assert "2 of 2 reports" in bench("compare", "runs").err
+    assert "2 of 2 reports" in bench("show", "runs").out
+    assert bench("show", running, "--case", "c1").code == 0
+    (running / "done.json").touch()
+    assert bench("compare", "runs").code == 0
+    (running / "done.json").unlink()
+    assert {file: file.read_bytes() for file in Path("runs").rglob("*") if file.is_file()} == before
+
+
+def test_who_appends_cuts_the_half_line_off(score: Score) -> None:
+    file = statistics_of(score("a", [0.1, "fail"]))
+    with file.open("a") as out:
+        out.write('{"id": "c2", "te')
+    Path("answered").touch()
+    score("a", [0.1, "fail"])
+    assert [line["id"] for line in store.read_lines(file)] == ["c0", "c1", "c1"]
+    assert file.read_bytes().endswith(b"}\n")
+
+
+def test_scores_of_one_patient_have_no_interval(bench: Bench, score: Score) -> None:
+    score("one", [0.1, 0.2], ["p", "p"])
+    scores = store.read_json(Path("runs/one/summary.json"))["scores"]
+    assert [(s["value"] is not None, s["ci_low"], s["ci_high"]) for s in scores.values()] == [(True, None, None)] * 2
+    shown = bench("show", "runs/one").out
+    assert "Cost, Val: one patient: no interval" in shown
+    assert "Below each score" not in shown
+    score("two", [0.1, 0.2], ["p", "q"])
+    two = bench("show", "runs/two").out
+    assert "no interval" not in two
+    assert "Below each score its interval" in two

@@ -72,6 +72,24 @@ def test_a_resample_is_the_finish_of_summed_groups() -> None:
     assert set(np.round(draws, 6)) == {2.0, 3.0, 5.0}  # (a,a) 2, (a,b) 3, (b,b) 5
 
 
+def test_one_group_gives_no_interval() -> None:
+    """Resamples of one patient are all alike: their interval would have no width."""
+    stats = as_stats(np.array([1.0, 2.0, 4.0]))
+    one = statistics.score(stats, ["a", "a", "a"], mean, draws=50, confidence=0.95, seed=0)[0]
+    assert (one.value, one.ci_low, one.ci_high) == (pytest.approx(7 / 3), None, None)
+    two = statistics.score(stats, ["a", "a", "b"], mean, draws=50, confidence=0.95, seed=0)[0]
+    assert two.ci_low is not None
+    stats.status[2], stats.values[2] = 2, 0
+    failed = statistics.score(stats, ["a", "a", "b"], mean, draws=50, confidence=0.95, seed=0)[0]
+    assert (failed.value, failed.ci_low, failed.n_failed) == (pytest.approx(1.5), None, 1)
+
+
+@pytest.mark.parametrize("finish", [lambda t: t[..., 0], lambda t: t, lambda t: np.zeros(1)])
+def test_a_finish_of_another_shape_is_refused(finish: statistics.Finish) -> None:
+    with pytest.raises(BenchError, match="finish must turn totals"):
+        statistics.score(as_stats(np.arange(3.0)), ["a", "b", "c"], finish, draws=5, confidence=0.95, seed=0)
+
+
 def test_undefined_score_is_none() -> None:
     stats = Stats(np.zeros((3, 2)), np.ones((3, 1), np.int8))
     score = statistics.score(stats, ["a", "b", "c"], mean, draws=20, confidence=0.95, seed=0)[0]

@@ -69,7 +69,7 @@ def compare(
 
     Every column is compared on the cases that are OK in all the runs given. Intervals come from a paired bootstrap,
     p-values from it and from approximate randomization, over patients, corrected by Holm's method for the number of
-    comparisons printed.
+    comparisons that have one. A column without a value in a run is not compared with it; a line below says why.
     """
     from rich.console import Console
 

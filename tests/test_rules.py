@@ -132,7 +132,7 @@ SENTENCES = {
     "Effusion is suspected.": ["uncertain effusion"],
     "Suspected effusion and atelectasis.": ["uncertain effusion", "uncertain atelectasis"],
     # devices
-    "Right IJ line with tip in the lower SVC, no pneumothorax.": ["present central_line", "absent pneumothorax"],
+    "Right IJ line with tip in the lower SVC, no pneumothorax.": ["present jugular_line", "absent pneumothorax"],
     "Status post median sternotomy.": ["present sternotomy"],
     "A dual-lead pacemaker is in place.": ["present pacemaker"],
 }

@@ -4,7 +4,7 @@ A statement follows from another where that one is of the same finding or a less
 general one), of the same status, and where the statement is nowhere more specific than what it follows from. "Effusion"
 follows from "small left effusion", and not the other way round; "no consolidation" follows from "the lungs are clear",
 "no large effusion" from "no effusion". What is only possible follows from what is possible or there, and what is there
-does not follow from what is only possible.
+does not follow from what is only possible; what is unlikely follows only from what is unlikely.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ def follows(claim: Statement, basis: Statement) -> bool:
     """Tell whether a statement follows from another one alone."""
     if claim.status == ABSENT:
         return basis.status == ABSENT and _narrower(claim, basis) and basis.finding in _above(claim.finding)
+    if claim.unlikely or basis.unlikely:
+        return claim.unlikely and basis.unlikely and claim.finding in _above(basis.finding) and _narrower(basis, claim)
     allowed = (PRESENT,) if claim.status == PRESENT else (PRESENT, UNCERTAIN)
     return basis.status in allowed and claim.finding in _above(basis.finding) and _narrower(basis, claim)
 

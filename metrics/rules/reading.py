@@ -13,9 +13,10 @@ from functools import lru_cache
 from itertools import pairwise
 
 from metrics.observations import LABELS
+from metrics.rules.idioms import match
 from metrics.rules.lexicon import SUPPORT, TRIVIAL
 from metrics.rules.scope import ABSENT, PRESENT, SUPPOSED, UNCERTAIN, Scopes
-from metrics.rules.tables import Match, load, match
+from metrics.rules.tables import Match, load
 from metrics.rules.words import Words, bag, sentences, words
 
 _PLACELESS = frozenset({"lung", "pleura", "chest", "study", "markings", "vasculature", "heart", "cardiomediastinum"})
@@ -31,6 +32,19 @@ _OWN_PLACE = {
 """The place that a finding implies."""
 _ADJECTIVES = bag("of in the both a upper lower visualized superior thoracic posterior anterior central")
 """Words that may stand between a state and its anatomy."""
+_ELSEWHERE = {
+    ("atelectasis", "spine"): "fracture", ("collapse", "spine"): "fracture", ("nodule", "abdomen"): "elsewhere",
+    ("mass", "abdomen"): "elsewhere", ("malignancy", "abdomen"): "elsewhere", ("metastasis", "abdomen"): "elsewhere",
+}  # fmt: skip
+"""A finding and a place that make another finding of it: a vertebra's collapse is a fracture."""
+_PARTS = frozenset({"tip", "end", "portion", "part", "segment"})
+_LUNG_PLACES = frozenset({"upper_lung", "mid_lung", "lower_lung", "lingula"})
+_WITHIN = bag("in at of within the over from to on with a both")
+_WIDER = {"svc_lower": "svc", "svc_mid": "svc", "svc_upper": "svc"}
+"""Place → the place that it is a part of."""
+_NEGATABLE = frozenset({"normal", "clear", "unremarkable", "sharp"})
+_BROKEN = {"fractured": "fractured", "broken": "fractured", "disrupted": "fractured", "intact": "intact"}
+"""What is said of a device's wires."""
 _COPULAS = frozenset({"is", "are", "was", "were", "be", "appear", "appears", "remain", "remains"})
 _BETWEEN = bag("on the and , in side")
 SUGGEST = bag(
@@ -68,6 +82,8 @@ class Statement:
     """"same", "worse", "better", "new" or ""."""
     kinds: frozenset[str] = frozenset()
     places: frozenset[str] = frozenset()
+    unlikely: bool = False
+    """Whether an uncertain finding is held unlikely."""
     speculated: bool = False
     """Whether it only says what another finding may be: "opacity, likely atelectasis"."""
     phrase: str = field(default="", compare=False)
@@ -94,7 +110,8 @@ class _Reader:
         self.words = words(sentence)
         self.lemmas = self.words.lemmas
         self.matches = match(self.lemmas)
-        self.status = Scopes(self.lemmas, self.matches).status
+        scopes = Scopes(self.lemmas, self.matches)
+        self.status, self.unlikely = scopes.status, scopes.unlikely
         self.lexicon = load()
         self.predicates: set[int] = set()
         self.at: list[Match | None] = [None] * len(self.lemmas)
@@ -115,14 +132,42 @@ class _Reader:
                 if finding == "acute" and status == ABSENT and (subjects := self._before(index, m)):
                     yield from ((a.start, made) for a in subjects if (made := self._compose(a, "normal", a)))
                     continue
-                labels = self.lexicon.concepts[finding].labels
                 if self._said_normal(m):
                     status = ABSENT
-                labels += (m.roles["also"],) if "also" in m.roles else ()
-                around = self._around(m)
-                for own in self._sides(m) or [[]]:
-                    made = self._statement(finding, status, labels, m, [*around, *own])
+                for around in self._parts(m):
+                    own = next(filter(None, (_ELSEWHERE.get((finding, _place(q))) for q in around)), finding)
+                    labels = self.lexicon.concepts[own].labels
+                    labels += (m.roles["also"],) if "also" in m.roles else ()
+                    if status == ABSENT and SUPPORT in labels and self._only_part(m):
+                        status = PRESENT
+                    made = self._statement(own, status, labels, m, [*around, *self._wires(m, labels)])
                     yield m.start, replace(made, speculated=status == UNCERTAIN and self._speculated(index))
+
+    def _parts(self, m: Match) -> list[list[Match]]:
+        """Return what belongs to a finding, for each half of it that has a grade or place of its own."""
+        around = self._around(m)
+        if halves := self._sides(m):
+            return [[*around, *own] for own in halves]
+        return _by_side(around)
+
+    def _only_part(self, m: Match) -> bool:
+        """Tell whether only a part of a device is denied: "the tip of the tube is not seen"."""
+        before = [word for word in self.lemmas[max(m.start - 4, 0) : m.start] if word != "the"]
+        return bool(before[-1:] == ["of"] and _PARTS & set(before[-2:-1])) or bool(
+            _PARTS & set(self.lemmas[m.end : m.end + 1])
+        )
+
+    def _wires(self, m: Match, labels: tuple[str, ...]) -> list[Match]:
+        """Return whether a device is said to be intact or broken, as a kind."""
+        if SUPPORT not in labels:
+            return []
+        at = m.end
+        while at < len(self.lemmas) and self.lemmas[at] in _COPULAS:
+            at += 1
+        for place in (at, m.start - 1):
+            if 0 <= place < len(self.lemmas) and self.lemmas[place] in _BROKEN:
+                return [Match(place, place + 1, {"kind": _BROKEN[self.lemmas[place]]})]
+        return []
 
     def _said_normal(self, m: Match) -> bool:
         """Tell whether a finding is the subject of "normal": "vascular engorgement is within normal limits"."""
@@ -173,6 +218,9 @@ class _Reader:
             word = self.lemmas[at]
             if word in ("of", "in") and not self._measured(at):
                 break
+            if word in ("and", "or") and self._shared(at, found):
+                at -= 1
+                continue
             if (
                 word in ("and", "or", ",", "with", ";", ":", "(", ")", ".", "to", "for", "from")
                 or word in self.lexicon.verbs
@@ -180,6 +228,20 @@ class _Reader:
                 break
             at -= 1
         return found[::-1]
+
+    def _shared(self, join: int, found: Sequence[Match]) -> bool:
+        """Tell whether a place before a join is a further one of the same finding: "right upper and left lower lobe"."""
+        place = self.at[join - 1] if join else None
+        if place is None or place.roles.get("anatomy") not in _LUNG_PLACES:
+            return False
+        if not (found and found[-1].start == join + 1 and {"anatomy", "side"} & found[-1].roles.keys()):
+            return False
+        if "text" in place.roles:
+            return True
+        at = place.start - 1
+        while at >= 0 and (other := self.at[at]) is not None and _qualifies(other) and "finding" not in other.roles:
+            at = other.start - 1
+        return self.lemmas[join] == "and" and (at < 0 or self.lemmas[at] not in _WITHIN)
 
     def _measured(self, preposition: int) -> bool:
         """Tell whether "of" or "in" follows a change or an amount: "increase in", "small amount of"."""
@@ -210,6 +272,10 @@ class _Reader:
             if word == ",":
                 after = self.at[at + 1] if at + 1 < n else None
                 if after is None or not {"change", "side"} & after.roles.keys():
+                    break
+            elif word == ":":
+                after = self.at[at + 1] if at + 1 < n else None
+                if at != m.end or after is None or not {"change", "side", "grade"} & after.roles.keys():
                     break
             elif word in _BREAKS and not (word == "and" and at + 1 < n and self._continues(at + 1)):
                 break
@@ -288,7 +354,7 @@ class _Reader:
     def _before(self, index: int, m: Match) -> list[Match]:
         found: list[Match] = []
         for other in reversed(self.matches[:index]):
-            if "finding" in other.roles or self._breaks(other.end, m.start):
+            if "finding" in other.roles or self._breaks(other.end, m.start, found):
                 break
             if "state" in other.roles and not {"grade", "side", "change", "anatomy"} & other.roles.keys():
                 break
@@ -301,8 +367,11 @@ class _Reader:
         main = [a for a in found if a.roles["anatomy"] not in ("study", "chest")]
         return (main or found)[::-1]
 
-    def _breaks(self, start: int, end: int) -> bool:
-        return any(self.lemmas[at] in (";", ":", ".", "but", "with", "while") for at in range(start, end))
+    def _breaks(self, start: int, end: int, found: Sequence[Match]) -> bool:
+        """Tell whether a clause ends between an anatomy and a state; the colon of "heart: enlarged" ends none."""
+        between = range(start, found[-1].start if found else end)
+        own = start if not found and self.lemmas[start] == ":" else -1
+        return any(self.lemmas[at] in (";", ":", ".", "but", "with", "while") and at != own for at in between)
 
     def _compose(self, anatomy: Match, state: str, m: Match) -> Statement | None:
         where, status = anatomy.roles["anatomy"], self.status[m.end - 1]
@@ -311,6 +380,8 @@ class _Reader:
         around = [*self._left(anatomy), anatomy, *self._qualifiers_between(anatomy, m)]
         if state == "normal":
             region = self.lexicon.regions.get(where, "")
+            if region and status == ABSENT and (head := self._not_normal(m)):
+                return self._statement(region, PRESENT, self.lexicon.concepts[region].labels, head, around, anatomy)
             if not region or status != PRESENT:
                 return None
             return self._normal(region, anatomy, around)
@@ -319,6 +390,14 @@ class _Reader:
             return None
         around = [q for q in around if (where, q.roles.get("state", "")) not in self.lexicon.abnormal]
         return self._statement(finding, status, self.lexicon.concepts[finding].labels, m, around, anatomy)
+
+    def _not_normal(self, m: Match) -> Match | None:
+        """Return "not clear" of "the lungs are not entirely clear"."""
+        start = m.start - 1
+        while start > 0 and self.lemmas[start] in ("entirely", "completely", "fully", "quite"):
+            start -= 1
+        negated = start >= 0 and self.lemmas[start] == "not" and self.lemmas[m.start] in _NEGATABLE
+        return Match(start, m.end, m.roles) if negated else None
 
     def _qualifiers_between(self, anatomy: Match, m: Match) -> list[Match]:
         start, end = min(anatomy.start, m.start), max(anatomy.end, m.end)
@@ -329,6 +408,8 @@ class _Reader:
     # -------------------------------------------------------------- making statements
 
     def _text(self, m: Match) -> str:
+        if "text" in m.roles:
+            return m.roles["text"]
         first, last = self.words.at[m.start], self.words.at[m.end - 1]
         text = " ".join(self.words.tokens[first : last + 1]).replace(" - ", "-").replace(" . ", ".")
         return text if text.isupper() and len(text) < 6 else text.lower()
@@ -373,19 +454,23 @@ class _Reader:
             changed.roles["change"] if changed else "",
             frozenset(kinds),
             _places(around, finding),
+            status == UNCERTAIN and head.end - 1 in self.unlikely,
         )
         adjectives = [self._text(q) for q in (graded, *kinds.values()) if q is not None and "distance" not in q.roles]
         return replace(made, phrase=self._phrase(made, list(dict.fromkeys(adjectives)), head, around, anatomy))
 
     def _is_kind(self, q: Match) -> bool:
-        """Leave out lengths that are distances: "4 cm above the carina"."""
-        return "size" not in q.roles or self.lemmas[q.end : q.end + 1] not in (("above",), ("from",), ("below",))
+        """Leave out lengths that are distances: "4 cm above the carina", "withdrawn by 3 cm"."""
+        if "size" not in q.roles:
+            return True
+        by = q.start > 0 and self.lemmas[q.start - 1] == "by"
+        return not by and self.lemmas[q.end : q.end + 1] not in (("above",), ("from",), ("below",))
 
     def _phrase(
         self, s: Statement, adjectives: list[str], head: Match, around: Sequence[Match], anatomy: Match | None
     ) -> str:
         """Return a statement in words: what was said, in a fixed order."""
-        opening = [_OPENING[s.status], _CHANGES[s.change]]
+        opening = ["unlikely" if s.unlikely else _OPENING[s.status], _CHANGES[s.change]]
         if anatomy is not None:
             places = self._said_places([q for q in around if q is not anatomy], s.places, anatomy)
             parts = [*opening, s.side, *places, self._text(anatomy), *adjectives, self._text(head)]
@@ -430,12 +515,32 @@ def _side(around: Sequence[Match]) -> str:
     return next(iter(sides), "")
 
 
+def _by_side(around: list[Match]) -> list[list[Match]]:
+    """Return a finding's qualifiers once, or once for each side where each has places of its own."""
+    sided: dict[str, list[Match]] = {"left": [], "right": []}
+    places: dict[str, set[str]] = {"left": set(), "right": set()}
+    side = ""
+    for q in around:
+        side = q.roles.get("side", side)
+        if "anatomy" in q.roles and _place(q) not in _PLACELESS and side not in sided:
+            return [around]
+        if side in sided and {"side", "anatomy"} & q.roles.keys():
+            sided[side].append(q)
+            places[side] |= {_place(q)} - _PLACELESS if "anatomy" in q.roles else set()
+    if side not in sided or not all(places.values()) or places["left"] == places["right"]:
+        return [around]
+    both = [*sided["left"], *sided["right"]]
+    order = sorted(sided.values(), key=lambda own: own[0].start)
+    return [[q for q in around if q not in both or q in own] for own in order]
+
+
 def _place(q: Match) -> str:
     return q.roles.get("anatomy", "")
 
 
 def _places(around: Sequence[Match], finding: str) -> frozenset[str]:
     named = {_place(q) for q in around} - {""} - _PLACELESS
+    named |= {_WIDER[place] for place in named & _WIDER.keys()}
     return frozenset(named - {_OWN_PLACE.get(finding, "")})
 
 

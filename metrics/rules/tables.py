@@ -82,6 +82,8 @@ def _entries() -> Iterator[tuple[str, str, str]]:
         yield from ((phrase, "trigger", cells[0]) for phrase in phrases)
         if cells[0].endswith("<"):
             yield from ((phrase, "post", cells[0]) for phrase in phrases)
+    for organ in lexicon.ORGANS:
+        yield from ((f"{organ} {lesion}", "finding", "elsewhere") for lesion in lexicon.LESIONS)
 
 
 @lru_cache(maxsize=1)
@@ -117,42 +119,3 @@ class Match:
     start: int
     end: int
     roles: Roles
-
-
-_UNITS = frozenset({"mm", "cm"})
-
-
-def _size(lemmas: tuple[str, ...], at: int) -> tuple[int, Roles] | None:
-    """Return the end and the roles of a length that begins at a word: "9 mm", "2.5 cm", "4 cm above the carina"."""
-    if not lemmas[at].isdigit():
-        return None
-    end = at + 3 if lemmas[at + 1 : at + 2] == (".",) and "".join(lemmas[at + 2 : at + 3]).isdigit() else at + 1
-    if end >= len(lemmas) or lemmas[end] not in _UNITS:
-        return None
-    size = f"{''.join(lemmas[at:end])} {lemmas[end]}"
-    after = tuple(word for word in lemmas[end + 1 : end + 4] if word != "the")[:2]
-    if after in (("above", "carina"), ("from", "carina")):
-        size += " above the carina"
-        return lemmas.index("carina", end) + 1, {"kind": size, "distance": size}
-    return end + 1, {"kind": size, "size": size}
-
-
-def match(lemmas: tuple[str, ...]) -> list[Match]:
-    """Return the phrases found from left to right, the longest at each word; no two overlap."""
-    index = load().phrases
-    found: list[Match] = []
-    at, n = 0, len(lemmas)
-    while at < n:
-        for rest, roles in index.get(lemmas[at], ()):
-            end = at + 1 + len(rest)
-            if lemmas[at + 1 : end] == rest:
-                found.append(Match(at, end, roles))
-                at = end
-                break
-        else:
-            if size := _size(lemmas, at):
-                found.append(Match(at, size[0], size[1]))
-                at = size[0]
-            else:
-                at += 1
-    return found

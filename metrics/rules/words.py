@@ -16,6 +16,9 @@ def bag(text: str) -> frozenset[str]:
 TOKEN = re.compile(r"\w+|[^\w\s]")
 """A token: a run of letters and digits, or one other mark. Joined by blanks, tokens are an annotation's `text`."""
 
+LONGEST = 256
+"""Tokens that a sentence has at most."""
+
 _END = re.compile(r"(?<=[.!?;])(?<!\bvs\.)(?<!\bDr\.)(?<!\bdr\.)\s+|(?<=[a-z)]\.)(?=[A-Z])|\n\s*\n")
 
 _IRREGULAR = {
@@ -47,14 +50,26 @@ def lemma(word: str) -> str:
 
 
 def sentences(text: str) -> Iterator[str]:
-    """Yield a text's sentences; together they hold all its tokens, in order."""
+    """Yield a text's sentences; together they hold all its tokens, in order.
+
+    What goes on for more than `LONGEST` tokens is cut there: reading takes the square of a sentence's length.
+    """
     start = 0
     for found in _END.finditer(text):
         if part := text[start : found.start()].strip():
-            yield part
+            yield from _cut(part)
         start = found.end()
     if part := text[start:].strip():
-        yield part
+        yield from _cut(part)
+
+
+def _cut(sentence: str) -> Iterator[str]:
+    if len(sentence) <= LONGEST:
+        yield sentence
+        return
+    starts = [token.start() for token in TOKEN.finditer(sentence)][::LONGEST]
+    for start, end in zip(starts, [*starts[1:], len(sentence)], strict=True):
+        yield sentence[start:end].strip()
 
 
 @dataclass(frozen=True, slots=True)

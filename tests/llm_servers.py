@@ -1,7 +1,9 @@
 """Small HTTP servers that speak the documented protocols of Ollama, OpenAI and Anthropic, for tests of the clients.
 
 Each keeps what it was asked (`asked`: the bodies of chat requests; `seen`: method and path of every request) and how
-many requests it held at one time (`peak`). `script` holds the first answers: a status with a JSON body, or a text.
+many requests it held at one time (`peak`). `script` holds the first answers: a status with a JSON body, or a text;
+`paths` the first answers at a path, None for a connection that breaks, "route" for an answer as ever. A body of bytes
+is sent as it is, as HTML.
 """
 
 from __future__ import annotations
@@ -37,6 +39,7 @@ class Server:
         self.answer = answer or (lambda prompt: json.dumps({"answer": prompt}))
         self.port = port
         self.script: list[Said | str] = []
+        self.paths: dict[str, list[Said | str | None]] = {}
         self.headers: dict[str, str] = {"retry-after-ms": "1"}
         self.asked: list[dict[str, Any]] = []
         self.seen: list[str] = []
@@ -77,14 +80,19 @@ class Server:
                 owner.seen.append(f"{self.command} {self.path}")
                 owner.got.append({name.lower(): value for name, value in self.headers.items()})
                 with suppress(BrokenPipeError, ConnectionResetError):
-                    said = owner.route(self.command, self.path, body)
+                    scripted = owner.paths.get(self.path)
+                    said = scripted.pop(0) if scripted else "route"
+                    if isinstance(said, str):
+                        said = owner.route(self.command, self.path, body)
                     if said is None:
                         self.close_connection = True
                         return
                     status, answer = said
-                    data = json.dumps(answer).encode()
+                    raw = isinstance(answer, bytes)
+                    data = answer if raw else json.dumps(answer).encode()
                     self.send_response(status)
-                    for name, value in {**owner.headers, "content-type": "application/json"}.items():
+                    kind = "text/html" if raw else "application/json"
+                    for name, value in {**owner.headers, "content-type": kind}.items():
                         self.send_header(name, value)
                     self.send_header("content-length", str(len(data)))
                     self.end_headers()
@@ -172,6 +180,7 @@ class OllamaServer(Server):
         self.bytes_per_token, self.cut, self.cache = bytes_per_token, cut, cache
         self.obeys, self.remote = obeys, dict(remote or {})
         self.digest = "5" * 64
+        self.tells_remote = False
         self.loads: list[int] = []
 
     def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
@@ -220,6 +229,7 @@ class OllamaServer(Server):
             "done_reason": cut_off,
             "prompt_eval_count": counted,
             "eval_count": written,
+            **(self.remote if self.tells_remote else {}),
         }
 
 
@@ -233,13 +243,17 @@ class OpenAIServer(Server):
         self.entry = {"id": "judge", "object": "model", "created": 1, "owned_by": "vllm", **(entry or {})}
         self.finish = "stop"
         self.shown: dict[str, Any] | None = None
+        self.tags: dict[str, Any] = {}
+        self.prefix = ""
 
     def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
-        if path == "/v1/models":
+        if path == f"{self.prefix}/v1/models":
             return 200, {"object": "list", "data": [self.entry]}
-        if path == "/api/show" and self.shown is not None:
+        if path == f"{self.prefix}/api/show" and self.shown is not None:
             return 200, self.shown
-        if path != "/v1/chat/completions":
+        if path == f"{self.prefix}/api/tags" and self.shown is not None:
+            return 200, self.tags
+        if path != f"{self.prefix}/v1/chat/completions":
             return 404, {"error": {"message": "not found"}}
         said = self.chat(body, last(body["messages"]))
         if said is None or isinstance(said, tuple):

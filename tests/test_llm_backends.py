@@ -138,6 +138,62 @@ def test_num_ctx_of_the_user_is_not_exceeded(tmp_path: Path) -> None:
         assert {body["options"]["num_ctx"] for body in server.asked} == {1024}
 
 
+def test_replies_that_could_not_be_used_are_counted(tmp_path: Path) -> None:
+    """At 1 byte a token and an old version, which cuts: read twice, 1,026 of 2,048 tokens the first time."""
+    with servers.OllamaServer(version="0.12.11", bytes_per_token=1) as server:
+        judge = ollama(tmp_path, server)
+        (answer,) = judge.ask([question("x" * 3000)])
+        used = judge.usage()
+        whole = (10 + 8) + (3000 + 8)
+        assert (used["calls"], used["input_tokens"], used["output_tokens"]) == (2, 1026 + whole, 2 + 2)
+        assert (answer.input_tokens, answer.output_tokens) == (1026 + whole, 2 + 2)
+        server.context = 2048
+        small = ollama(tmp_path / "other", server)
+        assert small.ask([question("x" * 3000)])[0].kind == "too-long"
+        assert (small.usage()["calls"], small.usage()["input_tokens"]) == (1, 1026)
+
+
+ODD_OLLAMA = [
+    ("/api/show", {"details": []}),
+    ("/api/show", {"details": "x", "model_info": []}),
+    ("/api/show", {"model_info": {"general.architecture": "l", "l.context_length": "8k"}}),
+    ("/api/tags", {"models": [1]}),
+    ("/api/tags", {"models": {}}),
+    ("/api/version", {"version": None}),
+]
+
+
+@pytest.mark.parametrize(("path", "said"), ODD_OLLAMA)
+def test_what_an_ollama_leaves_out_or_tells_oddly_is_done_without(path: str, said: Any, tmp_path: Path) -> None:
+    with servers.OllamaServer() as server:
+        server.paths[path] = [(200, said)] * 9
+        judge = ollama(tmp_path, server)
+        assert judge.ask([question("a")])[0].data == {"answer": "a"}
+        assert ("digest:untold" in judge.fingerprint()) == (path == "/api/tags")
+
+
+ODD_BODIES = [b"<html>", "text", [], None, 3, [[]] * 3]
+
+
+@pytest.mark.parametrize("said", ODD_BODIES)
+@pytest.mark.parametrize("path", ["/api/show", "/api/tags", "/api/chat"])
+def test_what_is_not_ollamas_protocol_is_told_so(path: str, said: Any, tmp_path: Path) -> None:
+    with servers.OllamaServer() as server:
+        server.paths[path] = [(200, said)] * 9
+        with pytest.raises(Unavailable, match="does not speak the Ollama protocol"):
+            ollama(tmp_path, server).ask([question("a")])
+
+
+@pytest.mark.parametrize("said", [*ODD_BODIES, {"message": "x"}, {"error": "x"}, {"message": {"content": [1]}}])
+def test_an_odd_reply_of_an_ollama_costs_its_own_question_only(said: Any, tmp_path: Path) -> None:
+    with servers.OllamaServer() as server:
+        judge = ollama(tmp_path, server)
+        judge.ask([question("a")])
+        server.paths["/api/chat"] = [(200, said)]
+        (answer,) = judge.ask([question("b")])
+        assert (answer.kind, "does not speak the Ollama protocol" in answer.why) == ("failed", True)
+
+
 def test_something_else_on_ollamas_port(tmp_path: Path) -> None:
     with servers.OpenAIServer() as server, pytest.raises(BenchError, match="has no model"):
         client(tmp_path, "ollama/judge", host=server.url).fingerprint()
@@ -197,6 +253,113 @@ def test_what_the_server_tells_of_the_model_is_its_digest(tmp_path: Path) -> Non
     assert seen[0] == seen[1] == "openai|judge|digest:untold|URL/v1|attempts:3"
     assert seen[2].startswith("openai|judge|told:")
     assert len(set(seen)) == 3
+
+
+def test_another_server_s_answers_are_not_taken_for_this_one_s(tmp_path: Path) -> None:
+    """Two servers that tell nothing of their weights, of one name: told apart by their addresses."""
+    with servers.OpenAIServer() as one, servers.OpenAIServer() as other:
+        assert openai(tmp_path, one).ask([question("a")])[0].cached is False
+        assert openai(tmp_path, other).ask([question("a")])[0].cached is False
+        assert openai(tmp_path, one).ask([question("a")])[0].cached is True
+        assert openai(tmp_path, one).fingerprint() != openai(tmp_path, other).fingerprint()
+
+
+def test_the_user_can_name_the_weights_where_the_server_does_not(tmp_path: Path, server: Any) -> None:
+    named = openai(tmp_path, server, revision="2026-11")
+    assert named.fingerprint() == f"openai|judge|revision:2026-11|{server.url}/v1|attempts:3"
+    assert [openai(tmp_path, server, revision=r).ask([question("a")])[0].cached for r in ("1", "2", "1")] == [0, 0, 1]
+    named.ask([question("a")])
+    assert named.record()["revision"] == "2026-11"
+    with pytest.raises(BenchError, match="revision"):
+        openai(tmp_path, server, revision="a|b")
+
+
+def test_an_ollama_behind_openais_protocol_tells_its_digest(tmp_path: Path, server: Any) -> None:
+    server.shown = {"details": {"quantization_level": "Q4_0"}}
+    server.tags = {"models": [{"name": "other", "digest": "7" * 64}, {"name": "judge:latest", "digest": "5" * 64}]}
+    judge = openai(tmp_path, server)
+    assert judge.fingerprint() == f"openai|judge|sha256:{'5' * 16}|Q4_0|attempts:3"
+    judge.ask([question("a")])
+    server.tags = {"models": [{"name": "judge", "digest": "6" * 64}]}
+    assert openai(tmp_path, server).ask([question("a")])[0].cached is False
+    for odd in ({"models": [1]}, {"models": None}, {"models": [{"name": "judge", "digest": ""}]}):
+        server.tags = odd
+        assert "digest:untold" in openai(tmp_path, server).fingerprint()
+
+
+def test_a_model_replaced_behind_openais_protocol_leaves_no_answer_behind(tmp_path: Path, server: Any) -> None:
+    server.shown, server.tags = {"details": {}}, {"models": [{"name": "judge", "digest": "5" * 64}]}
+
+    def answer(prompt: str) -> str:
+        server.tags = {"models": [{"name": "judge", "digest": "6" * 64}]}
+        return json.dumps({"answer": prompt})
+
+    server.answer = answer
+    with pytest.raises(ServerLost, match="the model changed meanwhile"):
+        openai(tmp_path, server).ask([question("a")])
+    server.tags = {"models": [{"name": "judge", "digest": "5" * 64}]}
+    server.answer = lambda prompt: json.dumps({"answer": "b"})
+    assert openai(tmp_path, server).ask([question("a")])[0].data == {"answer": "b"}
+
+
+@pytest.mark.parametrize("said", [*ODD_BODIES, {"data": None}, {"error": "x"}, {"error": {"message": "x"}}])
+def test_a_list_of_models_that_is_none_is_told_so(said: Any, tmp_path: Path, server: Any) -> None:
+    server.paths["/v1/models"] = [(200, said)]
+    with pytest.raises(Unavailable, match=r"does not speak the OpenAI protocol: /models gave no") as odd:
+        openai(tmp_path, server).fingerprint()
+    assert "base_url" in odd.value.remedy
+
+
+@pytest.mark.parametrize("data", [[], [1], [{"id": 3, "aliases": 7}], ["judge"]])
+def test_a_list_of_odd_models_lacks_this_one(data: Any, tmp_path: Path, server: Any) -> None:
+    server.paths["/v1/models"] = [(200, {"data": data})]
+    with pytest.raises(Unavailable, match="serves no model 'judge'"):
+        openai(tmp_path, server).fingerprint()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        *ODD_BODIES,
+        {"choices": None},
+        {"choices": [1]},
+        {"choices": [{"message": "x"}]},
+        {"choices": [{"message": {"content": 3}}]},
+        {"choices": [{"message": {"content": ["x"]}}]},
+        {"error": "x"},
+    ],
+)
+def test_an_odd_reply_costs_its_own_question_only(said: Any, tmp_path: Path, server: Any) -> None:
+    server.script = [(200, said)]
+    with pytest.raises(Unavailable, match="does not speak the OpenAI protocol"):
+        openai(tmp_path, server).ask([question("a")])
+    judge = openai(tmp_path, server)
+    judge.ask([question("a")])
+    server.script = [(200, said)]
+    (answer,) = judge.ask([question("b")])
+    assert (answer.kind, "does not speak the OpenAI protocol" in answer.why) == ("failed", True)
+
+
+@pytest.mark.parametrize("count", ["n/a", None, [], -3, True, float("nan"), float("inf"), {}])
+def test_text_parts_are_read_and_odd_counts_are_none(count: Any, tmp_path: Path, server: Any) -> None:
+    parts = [{"type": "text", "text": '{"answer"'}, {"type": "image"}, {"type": "text", "text": ': "a"}'}]
+    said = {"choices": [{"message": {"content": parts}}], "usage": {"prompt_tokens": count, "completion_tokens": 2.0}}
+    server.script = [(200, said)]
+    (answer,) = openai(tmp_path, server).ask([question("a")])
+    assert (answer.data, answer.input_tokens, answer.output_tokens) == ({"answer": "a"}, 0, 2)
+
+
+@pytest.mark.parametrize("key", ["schlüssel", "abc\ndef", "a b", "\x7f"])
+@pytest.mark.parametrize("use", ["openai/judge", "ollama/judge", "anthropic/judge"])
+def test_a_key_that_cannot_be_one_is_told_so(
+    use: str, key: str, tmp_path: Path, server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    variable = {"openai": "MINE", "ollama": "OLLAMA_API_KEY", "anthropic": "MINE"}[use.partition("/")[0]]
+    monkeypatch.setenv(variable, key)
+    where = {"host": server.url} if use == "ollama/judge" else {"base_url": f"{server.url}/v1", "api_key_env": "MINE"}
+    with pytest.raises(Unavailable, match=f"the environment variable {variable} holds no API key"):
+        client(tmp_path, use, **where).ask([question("a")])
+    assert server.seen == []
 
 
 def test_a_model_the_server_does_not_list_is_unavailable(tmp_path: Path, server: Any) -> None:
@@ -387,6 +550,24 @@ def test_claude_that_cannot_be_reached_is_unavailable(claude: Any) -> None:
         make(retries=0).ask([question("a")])
 
 
+@pytest.mark.parametrize("said", [*ODD_BODIES, {"content": None}, {"content": "x"}, {"error": "x"}])
+def test_an_odd_reply_of_claude_costs_its_own_question_only(claude: Any, said: Any) -> None:
+    server, make = claude
+    judge = make()
+    judge.ask([question("a")])
+    server.script = [(200, said)]
+    (answer,) = judge.ask([question("b")])
+    assert (answer.kind, "does not speak the Anthropic protocol" in answer.why) == ("failed", True)
+
+
+def test_odd_blocks_and_counts_of_claude_are_done_without(claude: Any) -> None:
+    server, make = claude
+    blocks = [1, {"type": "thinking"}, {"type": "text", "text": '{"answer": "a"}'}, {"type": "text", "text": None}]
+    server.script = [(200, {"content": blocks, "usage": {"input_tokens": "n/a", "output_tokens": 3}})]
+    (answer,) = make().ask([question("a")])
+    assert (answer.data, answer.input_tokens, answer.output_tokens) == ({"answer": "a"}, 0, 3)
+
+
 def test_claude_without_credentials_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("AWS_BEARER_TOKEN_BEDROCK", raising=False)
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION"):
@@ -405,3 +586,47 @@ def test_a_package_that_is_not_installed_is_named(
     with pytest.raises(Unavailable, match=f"needs the package {package}") as missing:
         client(tmp_path, f"{package}/judge").ask([question("a")])
     assert missing.value.remedy == "pip install 'cxr-report-bench[llm]'"
+
+
+# ------------------------------------------------------------------ llama.cpp
+
+
+def test_a_file_that_changed_since_it_was_loaded_is_not_asked(tmp_path: Path) -> None:
+    file = tmp_path / "judge.gguf"
+    file.write_bytes(b"one")
+    judge = client(tmp_path, f"llama.cpp/{file}")
+
+    class Loaded:
+        def handle_chat_completions(self, request: Any, take: Any) -> Any:
+            file.write_bytes(b"another")
+            return {"choices": [{"delta": {"content": '{"answer": "a"}'}, "finish_reason": "stop"}]}
+
+    assert judge.fingerprint().endswith("|n_ctx:4096|attempts:3")
+    judge.backend._server = Loaded()
+    with pytest.raises(ServerLost, match="has changed since it was loaded"):
+        judge.ask([question("a")])
+    file.write_bytes(b"one")
+    judge.backend._server.handle_chat_completions = lambda request, take: {
+        "choices": [{"delta": {"content": '{"answer": "b"}'}, "finish_reason": "stop"}]
+    }
+    assert judge.ask([question("a")])[0].data == {"answer": "b"}  # not the answer of unknown weights
+
+
+def test_what_llama_cpp_cannot_take_costs_its_own_question_only(tmp_path: Path) -> None:
+    file = tmp_path / "judge.gguf"
+    file.write_bytes(b"one")
+    judge = client(tmp_path, f"llama.cpp/{file}")
+
+    class Loaded:
+        def handle_chat_completions(self, request: Any, take: Any) -> Any:
+            text = request["messages"][-1]["content"]
+            if text == "b":
+                raise RuntimeError("invalid UTF-8")
+            if text == "c":
+                return {"error": {"type": "invalid_request_error", "message": "grammar"}}
+            return {"choices": [{"delta": {"content": '{"answer": "a"}'}, "finish_reason": "stop"}]}
+
+    judge.fingerprint()
+    judge.backend._server = Loaded()
+    answers = judge.ask([question(name) for name in "abcd"])
+    assert [getattr(answer, "kind", "answered") for answer in answers] == ["answered", "failed", "failed", "answered"]

@@ -21,6 +21,7 @@ from bench.context import RunContext
 from bench.contracts import Answer, Message, NoAnswer, Question, Sampling
 from bench.errors import BenchError, ServerLost, Unavailable
 from bench.llm import schema
+from bench.llm.client import _key
 
 SCHEMA = {
     "type": "object",
@@ -162,8 +163,125 @@ def test_kept_answers_can_be_had_without_the_server_but_no_new_ones(server: Any,
         assert "6666" in later.fingerprint()
 
 
-def test_a_damaged_text_can_be_asked(server: Any, judge: Any) -> None:
-    assert texts(judge(server).ask([question("a\ud800b")])) == ["a?b"]
+@pytest.mark.parametrize("row", [{"a": 1}, [], "x", {"text": 3}, {"text": "{}", "newer": 1}])
+def test_a_kept_row_of_another_form_is_asked_again(row: Any, server: Any, judge: Any) -> None:
+    client = judge(server)
+    client.ask([question("a")])
+    client._kept.put(f"ollama|{MODEL}|sha256:{'5' * 16}|Q4_0|70.6B", {_key(question("a")): row})
+    client._kept.put("identities", {client._address(): row})
+    assert texts(judge(server).ask([question("a")])) == ["a"]
+    assert len(server.asked) == 2
+
+
+# ------------------------------------------------------------------ damaged texts
+
+
+def test_a_damaged_text_can_be_asked_and_its_check_sees_the_question_as_it_was_put(server: Any, judge: Any) -> None:
+    damaged, seen = question("a\ud800b"), []
+    server.script = ["no \ud83d JSON", '{"answer": "\\ud83d"}']
+    (answer,) = judge(server).ask([damaged], lambda asked, answer: seen.append((asked, answer.data)))
+    assert seen == [(damaged, {"answer": "?"})]
+    assert answer.data == {"answer": "?"}
+    assert [body["messages"][1]["content"] for body in server.asked] == ["a?b", "a?b"]
+    assert server.asked[1]["messages"][2]["content"] == "no ? JSON"
+    assert judge(server).ask([damaged])[0].data == {"answer": "?"}
+
+
+def test_free_text_comes_without_lone_surrogates(server: Any, judge: Any) -> None:
+    server.script = ["heart \udc00"]
+    assert judge(server).ask([Question((Message("user", "a"),))])[0].text == "heart ?"
+
+
+def test_nul_bytes_and_very_long_texts_are_sent_as_they_are(server: Any, judge: Any) -> None:
+    server.context = 400_000
+    server.answer = lambda prompt: json.dumps({"answer": f"{len(prompt)}{prompt[:3]}"})
+    answers = judge(server).ask([question("a\0b"), question("x. " * 70_000)])
+    assert texts(answers) == ["3a\0b", "210000x. "]
+
+
+# ------------------------------------------------------------------ another model
+
+
+def test_a_model_replaced_in_mid_batch_leaves_no_answer_behind(server: Any, judge: Any) -> None:
+    def answer(prompt: str) -> str:
+        if prompt == "c":
+            server.digest = "6" * 64
+        return json.dumps({"answer": f"{server.digest[0]}{prompt}"})
+
+    server.answer = answer
+    client = judge(server, concurrency=1)
+    first = client.fingerprint()
+    with pytest.raises(ServerLost, match=r"the model changed meanwhile: it was .*5555.* and is .*6666"):
+        client.ask([question(name) for name in "abcd"])
+    assert client.fingerprint() != first
+    assert texts(client.ask([question(name) for name in "abcd"])) == ["6a", "6b", "6c", "6d"]
+    server.digest, server.answer = "5" * 64, lambda prompt: json.dumps({"answer": f"old {prompt}"})
+    assert texts(judge(server).ask([question("c"), question("d")])) == ["old c", "old d"]
+
+
+def test_a_model_replaced_between_batches_is_not_taken_for_the_other(server: Any, judge: Any) -> None:
+    client = judge(server)
+    client.ask([question("a")])
+    server.digest = "6" * 64
+    with pytest.raises(ServerLost, match="the model changed meanwhile"):
+        client.ask([question("b")])
+    assert len(server.asked) == 1
+    assert texts(client.ask([question("a"), question("b")])) == ["a", "b"]
+    assert len(server.asked) == 3
+
+
+def test_single_questions_look_at_the_model_once_a_minute(
+    server: Any, judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = judge(server)
+    for name in "abc":
+        asyncio.run(client.answer(question(name)))
+    assert server.seen.count("GET /api/tags") == 1
+    server.digest = "6" * 64
+    asyncio.run(client.answer(question("d")))  # within the minute: not seen yet
+    monkeypatch.setattr("bench.llm.client.LOOK_S", 0.0)
+    with pytest.raises(ServerLost, match="the model changed meanwhile"):
+        asyncio.run(client.answer(question("e")))
+    server.digest, server.answer = "5" * 64, lambda prompt: json.dumps({"answer": "old"})
+    assert texts([asyncio.run(judge(server).answer(question("d")))]) == ["old"]  # what came in between is forgotten
+
+
+def test_a_long_batch_looks_at_the_model_again_in_between(
+    server: Any, judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.llm.client.LOOK_S", 0.0)
+
+    def answer(prompt: str) -> str:
+        server.digest = "6" * 64
+        return json.dumps({"answer": prompt})
+
+    server.answer = answer
+    with pytest.raises(ServerLost, match="the model changed meanwhile"):
+        judge(server, concurrency=1).ask([question(name) for name in "abcdefgh"])
+    assert len(server.asked) == 1
+
+
+def test_a_model_is_looked_at_again_after_a_request_had_to_be_sent_again(
+    server: Any, judge: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.llm.client.LOOK_AGAIN_S", 0.0)
+    server.script = [(503, {"error": "busy"})]
+
+    def answer(prompt: str) -> str:
+        server.digest = "6" * 64
+        return json.dumps({"answer": prompt})
+
+    server.answer = answer
+    with pytest.raises(ServerLost, match="the model changed meanwhile"):
+        judge(server, concurrency=1).ask([question(name) for name in "abcdefgh"])
+    assert len(server.asked) == 2
+
+
+def test_a_server_that_dies_with_its_last_answer_has_answered_all(server: Any, judge: Any) -> None:
+    server.paths["/api/show"] = ["route", "route", None]
+    client = judge(server, retries=0)
+    client.fingerprint()
+    assert texts(client.ask([question("a")])) == ["a"]
 
 
 # ------------------------------------------------------------------ second tries
@@ -328,6 +446,96 @@ def test_a_model_that_is_not_pulled_is_unavailable(server: Any, tmp_path: Path) 
     with pytest.raises(Unavailable, match="has no model 'llama4'") as missing:
         client.ask([question("a")])
     assert missing.value.remedy == "pull it: `ollama pull llama4`"
+
+
+# ------------------------------------------------------------------ one question alone
+
+BUSY = (500, {"error": "grammar sampler failed"})
+
+
+def poisoned(server: Any, said: Any, *bad: str) -> None:
+    """Let a server answer all questions but `bad`."""
+    server.answer = lambda prompt: said if prompt in bad else json.dumps({"answer": prompt})
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        (BUSY, "failed"),
+        ((400, {"error": "cannot tokenise"}), "failed"),
+        ((422, {"error": "odd"}), "failed"),
+        ((413, {"error": "large"}), "failed"),
+        ((404, {"error": "no such"}), "failed"),
+        ((403, {"error": "moderation"}), "refused"),
+        ((200, {"message": "x"}), "failed"),
+    ],
+)
+def test_a_question_that_always_fails_costs_its_own_answer_only(said: Any, kind: str, server: Any, judge: Any) -> None:
+    poisoned(server, said, "b")
+    client = judge(server, concurrency=1, retries=1)
+    assert texts(client.ask([question(name) for name in "abc"])) == ["a", kind, "c"]
+    assert client.usage()["unanswered"] == 1
+    asked = len(server.asked)
+    assert texts(judge(server, concurrency=1, retries=1).ask([question(name) for name in "abc"])) == ["a", kind, "c"]
+    assert len(server.asked) - asked == (2 if said is BUSY else 1), "asked again, it alone"
+
+
+def test_a_bad_question_that_comes_first_costs_no_more(server: Any, judge: Any) -> None:
+    poisoned(server, (400, {"error": "cannot tokenise"}), "a")
+    assert texts(judge(server, concurrency=1).ask([question(name) for name in "abc"])) == ["failed", "b", "c"]
+
+
+def test_a_question_that_takes_too_long(server: Any, judge: Any) -> None:
+    def answer(prompt: str) -> str:
+        if prompt == "b":
+            threading.Event().wait(0.5)
+        return json.dumps({"answer": prompt})
+
+    server.answer = answer
+    answers = judge(server, timeout_s=0.25, retries=0, concurrency=1).ask([question(name) for name in "abc"])
+    assert texts(answers) == ["a", "failed", "c"]
+    assert "did not answer in time" in answers[1].why
+
+
+def test_where_many_in_a_row_are_lost_the_server_is(server: Any, judge: Any) -> None:
+    poisoned(server, BUSY, *"bcdefgh")
+    with pytest.raises(ServerLost, match=r"grammar sampler failed: 1 of 8 answered and kept"):
+        judge(server, concurrency=1, retries=0).ask([question(name) for name in "abcdefgh"])
+    assert len(server.asked) == 1 + 5
+    poisoned(server, BUSY, *"bcef")
+    answers = judge(server, concurrency=1, retries=0).ask([question(name) for name in "abcdefgh"])
+    assert texts(answers) == ["a", "failed", "failed", "d", "failed", "failed", "g", "h"]
+
+
+def test_where_the_server_has_gone_or_asks_to_wait_no_question_is_to_blame(server: Any, judge: Any) -> None:
+    client = judge(server, concurrency=1, retries=0)
+    client.ask([question("a")])
+    poisoned(server, (429, {"error": "slow down"}), "b")
+    with pytest.raises(ServerLost, match="slow down"):
+        client.ask([question("b")])
+    poisoned(server, BUSY, "b")
+    server.paths["/api/show"] = ["route", None]  # there when the batch starts, gone when it is asked about
+    with pytest.raises(ServerLost, match="grammar sampler failed"):
+        client.ask([question("b")])
+
+
+def test_a_server_that_never_answered_refuses_them_all(server: Any, judge: Any) -> None:
+    server.answer = lambda prompt: (400, {"error": "unknown field seed"})
+    with pytest.raises(BenchError, match="unknown field seed"):
+        judge(server, concurrency=1).ask([question(str(i)) for i in range(20)])
+    assert len(server.asked) == 5
+    server.answer = lambda prompt: (403, {"error": "no"})
+    with pytest.raises(Unavailable, match="refuses the key"):
+        judge(server, concurrency=1).ask([question(name) for name in "abc"])
+    assert len(server.asked) == 6
+    with pytest.raises(Unavailable, match="refuses the key"):
+        asyncio.run(judge(server).answer(question("a")))
+
+
+def test_a_key_refused_later_is_no_question_s_fault(server: Any, judge: Any) -> None:
+    poisoned(server, (401, {"error": "expired"}), "b")
+    with pytest.raises(Unavailable, match="expired"):
+        judge(server, concurrency=1).ask([question(name) for name in "abc"])
 
 
 def test_a_hiccup_is_waited_out_and_counted(server: Any, judge: Any) -> None:

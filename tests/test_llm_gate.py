@@ -13,7 +13,7 @@ import pytest
 from bench import config
 from bench.context import RunContext
 from bench.contracts import Answer, Message, Question
-from bench.errors import BenchError
+from bench.errors import BenchError, ServerLost, Unavailable
 from bench.llm.gate import is_cloud_model, is_this_machine, place_of
 
 QUESTION = Question((Message("user", "a report"),), {"type": "object"})
@@ -174,6 +174,109 @@ def test_a_cloud_model_behind_ollamas_openai_interface_gets_no_text(tmp_path: Pa
         with pytest.raises(BenchError, match="the dataset is credentialed"):
             judge.ask([QUESTION])
         assert server.asked == []
+
+
+BUSY = [(status, {"error": "server busy"}) for status in (408, 409, 429, 500, 502, 503)]
+BUSY += [(200, {"error": "busy"}), None]
+
+
+@pytest.mark.parametrize("said", BUSY)
+def test_an_ollama_that_is_busy_is_not_taken_for_another_server(
+    said: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.llm.http.FIRST_WAIT_S", 0.001)
+    with servers.OpenAIServer() as server:
+        server.shown = {"remote_host": "https://ollama.com"}
+        server.paths["/api/show"] = [said] * 2
+        judge = made(tmp_path, "openai/judge", {"base_url": f"{server.url}/v1", "retries": 1}).llm("judge")
+        with pytest.raises(Unavailable):
+            judge.ask([QUESTION])
+        with pytest.raises(BenchError, match="only passes 'judge' on"):
+            judge.ask([QUESTION])
+        server.paths["/api/show"] = [said]
+        fresh = made(tmp_path, "openai/judge", {"base_url": f"{server.url}/v1", "retries": 1}).llm("judge")
+        with pytest.raises(BenchError, match="only passes 'judge' on"):
+            fresh.ask([QUESTION])  # it was asked again, and said so
+        assert server.asked == []
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 302])
+def test_what_hides_whether_it_is_an_ollama_gets_no_text(status: int, tmp_path: Path) -> None:
+    with servers.OpenAIServer() as server:
+        server.paths["/api/show"] = [(status, {"error": "no"})]
+        with pytest.raises(BenchError, match=str(status)):
+            made(tmp_path, "openai/judge", {"base_url": f"{server.url}/v1"}).llm("judge").ask([QUESTION])
+        assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        (404, {"error": "not found"}),
+        (405, b"no"),
+        (501, {}),
+        (200, b"<html>a page for every path</html>"),
+        (200, "text"),
+        (200, {"error": "Unexpected endpoint or method. (POST /api/show). Returning 200 anyway"}),
+    ],
+)
+def test_a_server_that_is_no_ollama_is_asked(said: Any, tmp_path: Path) -> None:
+    with servers.OpenAIServer() as server:
+        server.paths["/api/show"] = [said] * 9
+        judge = made(tmp_path, "openai/judge", {"base_url": f"{server.url}/v1", "retries": 0}).llm("judge")
+        assert isinstance(judge.ask([QUESTION])[0], Answer)
+
+
+def test_an_ollama_below_a_path_is_found(tmp_path: Path) -> None:
+    with servers.OpenAIServer() as server:
+        server.prefix, server.shown = "/ollama", {"remote_model": "glm"}
+        judge = made(tmp_path, "openai/judge", {"base_url": f"{server.url}/ollama/v1"}).llm("judge")
+        with pytest.raises(BenchError, match="only passes 'judge' on"):
+            judge.ask([QUESTION])
+        assert server.asked == []
+
+
+def others(names: str) -> list[Question]:
+    return [Question((Message("user", name),), {"type": "object"}) for name in names]
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_model_that_becomes_a_cloud_model_in_mid_batch_is_stopped(tells: bool, tmp_path: Path) -> None:
+    """At its first reply where that tells, else when the batch ends; what it answered is not kept."""
+    with servers.OllamaServer(model="mine:latest") as server:
+        server.tells_remote = tells
+
+        def answer(prompt: str) -> str:
+            if prompt == "b":
+                server.remote = {"remote_host": "https://ollama.com:443", "remote_model": "glm"}
+            return json.dumps({"answer": prompt})
+
+        server.answer = answer
+        context = made(tmp_path, "ollama/mine", {"host": server.url, "concurrency": 1})
+        with pytest.raises(BenchError, match=r"only passes 'mine' on.*\n*.*attest_zero_retention: \[ollama.com\]"):
+            context.llm("judge").ask(others("abcd"))
+        assert len(server.asked) == (2 if tells else 4)
+        with pytest.raises(BenchError, match="only passes 'mine' on"):
+            context.llm("judge").ask(others("e"))
+        server.remote, server.answer = {}, lambda prompt: "{}"
+        again = made(tmp_path, "ollama/mine", {"host": server.url}).llm("judge").ask(others("abcd"))
+        assert [answer.cached for answer in again] == [False] * 4
+
+
+def test_a_model_that_becomes_a_cloud_model_is_another_where_text_is_not_held(tmp_path: Path) -> None:
+    with servers.OllamaServer(model="mine:latest") as server:
+        context = made(tmp_path, "ollama/mine", {"host": server.url, "concurrency": 1})
+        context.credentialed = False
+        judge = context.llm("judge")
+        judge.ask(others("a"))
+        before = judge.fingerprint()
+        server.answer = lambda prompt: server.remote.update(remote_host="https://ollama.com") or "{}"
+        server.tells_remote = True
+        with pytest.raises(ServerLost, match="the model changed meanwhile"):
+            judge.ask(others("bc"))
+        assert len(server.asked) == 2
+        assert judge.fingerprint() != before
+        assert [answer.cached for answer in judge.ask(others("bc"))] == [False, False]
 
 
 def test_a_plugin_that_does_not_say_where_its_text_goes_is_refused(tmp_path: Path) -> None:

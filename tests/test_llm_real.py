@@ -93,7 +93,7 @@ def test_a_killed_server_loses_nothing_that_was_answered(tmp_path: Path) -> None
 def test_in_this_process(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     judge = client(tmp_path, f"llama.cpp/{MODEL}", threads=1, n_ctx=1024)
     digest = hashlib.sha256(MODEL.read_bytes()).hexdigest()
-    assert judge.fingerprint() == f"llama.cpp|{MODEL.name}|sha256:{digest[:16]}"
+    assert judge.fingerprint() == f"llama.cpp|{MODEL.name}|sha256:{digest[:16]}|n_ctx:1024|attempts:3"
     questions = [question(f"Report: lungs are clear. Phrase: {name}.") for name in FINDINGS[:3]]
     answers = judge.ask(questions)
     assert {answer.data["status"] for answer in answers} <= {"entailment", "not_entailment"}

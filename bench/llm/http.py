@@ -158,7 +158,8 @@ def speaks(protocol: str) -> Callable[[Method[T]], Method[T]]:
                 raise (err if args else err.error) from None
             except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as err:
                 why = str(err) if isinstance(err, Unspoken) else f"{type(err).__name__}: {err}"
-                error = BenchError(f"{self.place().url} does not speak the {protocol} protocol: {said(why)}")
+                why = f"{self.place().url} does not speak the {protocol} protocol: {said(why)}"
+                error = Unavailable(why, self.remedy())
                 raise (Rejected(error) if args else error) from None
 
         return wrapped

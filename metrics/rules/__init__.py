@@ -11,7 +11,7 @@ from typing import Any
 from bench.contracts import Context
 from bench.options import Options
 
-VERSION = 1
+VERSION = 2
 """Raised with every change that moves an annotation; the fingerprint hashes the code as well."""
 
 

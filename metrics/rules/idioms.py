@@ -175,13 +175,13 @@ def _elided(lemmas: Lemmas, at: int) -> Match | None:
         end += 1
     if not lemmas[end : end + 1] or lemmas[end] not in _LEVELS:
         return None
-    if lemmas[end + 1 : end + 2] and lemmas[end + 1] in _LEVEL_NOUNS or _elided(lemmas, end):
+    if (lemmas[end + 1 : end + 2] and lemmas[end + 1] in _LEVEL_NOUNS) or _elided(lemmas, end):
         return Match(at, at + 1, {"anatomy": _LEVELS[lemmas[at]], "text": _LEVEL_NAMES[lemmas[at]]})
     return None
 
 
 def _partly(lemmas: Lemmas, at: int) -> Match | None:
-    """Read "largely resolved", "not yet cleared", "near complete resolution of": smaller, and still there."""
+    """Read "largely resolved", "almost completely cleared", "not yet resolved": what is said of is still there."""
     end = at + 1
     if lemmas[at] == "not" and not (lemmas[end : end + 1] and lemmas[end] in _WHOLLY):
         return None
@@ -190,7 +190,7 @@ def _partly(lemmas: Lemmas, at: int) -> Match | None:
     if end >= len(lemmas) or lemmas[end] not in _GONE:
         return None
     end += 2 if lemmas[end + 1 : end + 2] == ("of",) else 1
-    return Match(at, end, {**_PSEUDO, "change": "better"})
+    return Match(at, end, _PSEUDO if lemmas[at] == "not" else {**_PSEUDO, "change": "better"})
 
 
 def _fitting(lemmas: Lemmas, at: int) -> Match | None:

@@ -25,7 +25,7 @@ interstitial | Lung Opacity | opacity | interstitial opacity, interstitial infil
 consolidation | Consolidation | opacity, acute | consolidation, consolidative process, consolidative opacity+, consolidative change, airspace consolidation, air space consolidation, parenchymal consolidation, lobar consolidation, alveolar consolidation, consolidative airspace disease+, airspace consolidative process, consolidative infiltrate+
 pneumonia | Pneumonia | opacity, acute | pneumonia, pneumonitis, bronchopneumonia, pneumonic process, pneumonic infiltrate+, infection, infectious process, infectious etiology, infectious disease, infective process, pulmonary infection, lung infection, infectious infiltrate+, infectious, pneumonic, lobar pneumonia, atypical infection
 abscess | Pneumonia | pneumonia | abscess
-tuberculosis | Pneumonia | pneumonia | tuberculosis, active tuberculosis, tb
+tuberculosis | Pneumonia | pneumonia | tuberculosis, active tuberculosis, tb, tuberculosis infection, active tuberculosis infection, tuberculosis process, active tuberculosis process, active tb, tuberculosis disease
 aspiration || lung_abnormality, acute | aspiration
 atelectasis | Atelectasis | lung_abnormality | atelectasis, atelectatic, atelectatic change, atelectatic opacity+, atelectatic disease, atelectases
 collapse | Atelectasis | atelectasis | lung collapse, lobar collapse, collapse, collapsed lung, collapsed lobe, subsegmental collapse
@@ -247,12 +247,11 @@ kind:noncalcified | noncalcified, non calcified
 kind:calcified | calcified
 """
 
-ORGANS = tuple(
-    bag(
-        "liver hepatic renal kidney adrenal splenic pancreatic thyroid breast abdominal brain cerebral colon colonic "
-        "gastric esophageal ovarian uterine prostate bladder skin respiratory ventilatory multiorgan"
-    )
-) + ("urinary tract",)
+ORGANS = (
+    "liver", "hepatic", "renal", "kidney", "adrenal", "splenic", "pancreatic", "thyroid", "breast", "abdominal",
+    "brain", "cerebral", "colon", "colonic", "gastric", "esophageal", "ovarian", "uterine", "prostate", "bladder",
+    "skin", "respiratory", "ventilatory", "multiorgan", "urinary tract",
+)  # fmt: skip
 LESIONS = (
     "mass", "nodule", "lesion", "tumor", "cancer", "carcinoma", "malignancy", "neoplasm", "metastasis", "abscess",
     "infection", "failure", "cyst", "collapse", "edema", "hemorrhage", "calcification",

@@ -129,7 +129,7 @@ class _Reader:
         for index, m in enumerate(self.matches):
             if "finding" in m.roles and (status := self.status[m.end - 1]) != SUPPOSED:
                 finding = m.roles["finding"]
-                if finding == "acute" and status == ABSENT and (subjects := self._before(index, m)):
+                if finding == "acute" and status == ABSENT and (subjects := self._spoken_of(index, m)):
                     yield from ((a.start, made) for a in subjects if (made := self._compose(a, "normal", a)))
                     continue
                 if self._said_normal(m):
@@ -142,6 +142,14 @@ class _Reader:
                         status = PRESENT
                     made = self._statement(own, status, labels, m, [*around, *self._wires(m, labels)])
                     yield m.start, replace(made, speculated=status == UNCERTAIN and self._speculated(index))
+
+    def _spoken_of(self, index: int, m: Match) -> list[Match]:
+        """Return the anatomies before a denial of all that is acute, but not "Chest:" as a heading."""
+        return [
+            a
+            for a in self._before(index, m)
+            if not (a.roles["anatomy"] in ("chest", "study") and self.lemmas[a.end] == ":")
+        ]
 
     def _parts(self, m: Match) -> list[list[Match]]:
         """Return what belongs to a finding, for each half of it that has a grade or place of its own."""
@@ -230,7 +238,7 @@ class _Reader:
         return found[::-1]
 
     def _shared(self, join: int, found: Sequence[Match]) -> bool:
-        """Tell whether a place before a join is a further one of the same finding: "right upper and left lower lobe"."""
+        """Tell whether a place before a join belongs to the same finding: "right upper and left lower lobe"."""
         place = self.at[join - 1] if join else None
         if place is None or place.roles.get("anatomy") not in _LUNG_PLACES:
             return False

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from bench.contracts import (
     UNDEFINED,
     Answer,
     Mark,
+    Message,
     NoAnswer,
     Pair,
     Question,
@@ -31,6 +33,7 @@ from bench.contracts import (
 from bench.errors import BenchError, ServerLost, Unavailable
 from metrics.radfact import RadFact, RadFactOptions, prompting, schemas
 from metrics.radfact.entailment import Query, read_verdict
+from metrics.radfact.metric import plan
 from metrics.radfact.phrases import Phrase, read_phrases
 from metrics.radfact.prompting import Malformed
 from metrics.radfact.qualify import qualify, split_cases, spread, verdict_cases, wilson
@@ -540,6 +543,84 @@ def test_coverage_counts_places_once() -> None:
     assert covered(["", "x"], "ab") == 0.0
 
 
+def covered_slowly(parts: Sequence[str], text: str) -> float:
+    """The rule as it is worded: a part takes the first of its places that is not wholly taken."""
+    taken = [False] * len(text)
+    for part in parts:
+        for start in range(len(text) - len(part) + 1) if part else ():
+            place = range(start, start + len(part))
+            if text.startswith(part, start) and not all(taken[i] for i in place):
+                for i in place:
+                    taken[i] = True
+                break
+    return sum(taken) / len(text)
+
+
+def test_coverage_is_that_of_the_plain_rule() -> None:
+    rng = np.random.default_rng(7)
+    for _ in range(400):
+        text = "".join(rng.choice(list("ab"), 1 + int(rng.integers(12))))
+        parts = ["".join(rng.choice(list("ab"), int(rng.integers(4)))) for _ in range(int(rng.integers(8)))]
+        assert covered(parts, text) == covered_slowly(parts, text), (parts, text)
+
+
+def test_a_very_long_report_is_read_in_time() -> None:
+    """66,000 equal sentences, 200 kB: what is done with a pair of them must not grow with the square."""
+    start = time.perf_counter()
+    report = "x. " * 66_000
+    phrases = read_phrases(json.loads(split_at_full_stops(report)), report)
+    assert len(phrases) == 66_000
+    assert len(plan(phrases, phrases).queries) == 66_000
+    assert locate("y", report) is None
+    assert time.perf_counter() - start < 20
+
+
+def test_damaged_texts_and_answers_leave_no_lone_surrogates() -> None:
+    """What a model or annotator says is compared, shown and written without them, and a damaged text can be marked."""
+    assert fold("Edema \ud83d") == fold("edema ?")
+    assert locate("edema ? on the", "No edema \ud83d on the left.") == (3, 17)
+
+    def annotate(text: str) -> Any:
+        return {"phrases": [text]}
+
+    said = {"phrase": "Edema ?.", "evidence": ["Edema ?."], "status": "entailment"}
+    llm = ScriptedLLM(lambda user, asked: json.dumps(said))
+    m = metric(llm, annotator="mine")
+    m._context.annotators = {"mine": FakeAnnotator(annotate)}  # type: ignore[attr-defined]
+    ((precision, _),) = m.studies([pair("Edema \ud83d.", "Edema \ud83d.")])
+    assert precision.status == OK
+    assert [p.text for p in precision.phrases] == ["Edema ?."]
+    listed = m.explain(pair("Edema \ud83d.", "Edema \ud83d."))
+    assert str(listed).encode()
+    escaped = Answer('{"a": "\\ud83d"}', {"a": ["\ud83d"]})
+    assert prompting.own().entailment.read(escaped) == {"a": ["?"]}
+    assert prompting.own().entailment.read(Answer(escaped.text)) == {"a": "?"}
+
+
+def test_official_answers_in_yaml_leave_no_lone_surrogates(tmp_path: Path) -> None:
+    task = prompting.official(write_official(tmp_path)).entailment
+    assert task.read(Answer('phrase: "a \\uD83D"')) == {"phrase": "a ?"}
+    with pytest.raises(Malformed, match="not valid YAML"):
+        task.read(Answer("phrase: a\0"))
+
+
+def test_a_model_that_alters_the_question_is_still_checked() -> None:
+    """A plugin that is a whole model may hand its check other turns: the answer is then read when it is given."""
+
+    class Altering(ScriptedLLM):
+        def _one(self, question: Question, check: Any) -> Answer | NoAnswer:
+            def altered(asked: Question, answer: Answer) -> str | None:
+                turns = tuple(Message(m.role, m.content + "!") for m in asked.messages)
+                return cast("str | None", check(Question(turns, asked.schema), answer))
+
+            return super()._one(question, altered)
+
+    stats = metric(Altering()).observe([pair("Clip.", "Clip.")])
+    assert stats.status.tolist() == [[OK, OK, OK]]
+    wrong = Altering(lambda user, asked: json.dumps({"sentence_list": [{"orig": "Other.", "new": ["Other."]}]}))
+    assert metric(wrong).observe([pair("Clip.", "Clip.")]).status.tolist() == [[FAILED] * 3]
+
+
 def test_folding_and_locating() -> None:
     assert fold(" No  Edema. ") == fold("no edema") != fold("no edema, no mass")
     assert locate("no edema or pneumothorax.", REPORT) == (23, 47)
@@ -702,6 +783,10 @@ def test_faulty_copies_are_named(tmp_path: Path, spoil: Callable[[Path], object]
     spoil(root)
     with pytest.raises(BenchError, match=message):
         metric(prompts=root).signature()
+    with pytest.raises(BenchError, match=message):
+        RadFact(
+            RadFactOptions(judge="rules", prompts=root), RunContext(workdir=tmp_path, cache_root=tmp_path)
+        ).signature()
 
 
 # ------------------------------------------------------------------ explaining

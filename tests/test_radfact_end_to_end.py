@@ -312,7 +312,7 @@ def kept() -> set[str]:
         return set()
     with sqlite3.connect(file, timeout=30) as connection:
         try:
-            return {row[0] for row in connection.execute("SELECT key FROM kept")}
+            return {row[0] for row in connection.execute("SELECT key FROM kept WHERE namespace != 'identities'")}
         except sqlite3.OperationalError:
             return set()
 

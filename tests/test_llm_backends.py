@@ -159,6 +159,7 @@ ODD_OLLAMA = [
     ("/api/show", {"model_info": {"general.architecture": "l", "l.context_length": "8k"}}),
     ("/api/tags", {"models": [1]}),
     ("/api/tags", {"models": {}}),
+    ("/api/tags", {"models": [{"name": [1], "model": {}}]}),
     ("/api/version", {"version": None}),
 ]
 
@@ -282,7 +283,12 @@ def test_an_ollama_behind_openais_protocol_tells_its_digest(tmp_path: Path, serv
     judge.ask([question("a")])
     server.tags = {"models": [{"name": "judge", "digest": "6" * 64}]}
     assert openai(tmp_path, server).ask([question("a")])[0].cached is False
-    for odd in ({"models": [1]}, {"models": None}, {"models": [{"name": "judge", "digest": ""}]}):
+    for odd in (
+        {"models": [1]},
+        {"models": [{"name": []}]},
+        {"models": None},
+        {"models": [{"name": "judge", "digest": ""}]},
+    ):
         server.tags = odd
         assert "digest:untold" in openai(tmp_path, server).fingerprint()
 

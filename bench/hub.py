@@ -14,6 +14,9 @@ from bench.contracts import Context
 from bench.errors import Unavailable, missing_package
 from bench.store import write_text
 
+_unreachable: list[str] = []
+"""What was asked of the hub in vain: a second wait in one process would be as long as the first."""
+
 
 def file_sha256(path: Path, context: Context) -> str:
     """Return the SHA-256 of a file, kept by path, size, inode, and the times of its content and of its last change."""
@@ -48,17 +51,19 @@ def fetch_file(repository: str, name: str, revision: str | None, context: Contex
     try:
         return Path(hf_hub_download(repository, name, revision=revision, local_files_only=True))
     except LocalEntryNotFoundError:
+        away = f"{named} is not in {constants.HF_HUB_CACHE}, and "
         if constants.HF_HUB_OFFLINE:
-            why = f"{named} is not in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set"
-            raise Unavailable(why, remedy) from None
+            raise Unavailable(f"{away}HF_HUB_OFFLINE is set", remedy) from None
+        if _unreachable:
+            raise Unavailable(f"{away}the Hugging Face hub cannot be reached", remedy) from None
     try:
         with context.progress(f"fetching {named}", None), quiet():
             return Path(hf_hub_download(repository, name, revision=revision))
     except GatedRepoError:
         raise Unavailable(f"{named} is gated", f"accept the terms at https://huggingface.co/{repository}") from None
     except LocalEntryNotFoundError:
-        why = f"{named} is not in {constants.HF_HUB_CACHE}, and the Hugging Face hub cannot be reached"
-        raise Unavailable(why, remedy) from None
+        _unreachable.append(repository)
+        raise Unavailable(f"{away}the Hugging Face hub cannot be reached", remedy) from None
     except EntryNotFoundError:
         raise Unavailable(f"the Hugging Face hub has no {named}", remedy) from None
     except OSError as err:

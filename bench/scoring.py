@@ -198,14 +198,18 @@ def run_metric(
     except (OSError, KeyboardInterrupt, ServerLost, StorageFault):
         raise
     except BenchError as err:
-        return _nothing(columns, Missing(str(err), "the same command tries again", metric.signature()), len(pairs))
+        return _nothing(
+            columns,
+            Missing(str(err), "once that is mended the same command tries again", metric.signature()),
+            len(pairs),
+        )
     except Exception as err:
         log = folder / f"error-{entry.label.replace('/', '__')}.log"
         store.write_text(log, traceback.format_exc())
         why = f"{type(err).__name__}: {err}"
         return _nothing(columns, Missing(why, f"the traceback is in {log}", metric.signature()), len(pairs))
     limit = getattr(metric, "max_failed", 1.0)
-    return {c.key: _entry(c, s, metric.signature(), limit) for c, s in zip(columns, scores, strict=True)}
+    return {c.key: _entry(c, s, metric.signature(), limit, folder) for c, s in zip(columns, scores, strict=True)}
 
 
 def _write_tables(metric: Metric, label: str, totals: Floats, folder: Path) -> None:
@@ -219,7 +223,7 @@ def _write_tables(metric: Metric, label: str, totals: Floats, folder: Path) -> N
         store.write_text(folder / "tables" / f"{name}.csv", text.getvalue())
 
 
-def _entry(column: Column, score: statistics.Score, signature: str, max_failed: float) -> dict[str, Any]:
+def _entry(column: Column, score: statistics.Score, signature: str, max_failed: float, folder: Path) -> dict[str, Any]:
     entry = {**asdict(score), **_display(column), "signature": signature}
     n_pairs = score.n + score.n_undefined + score.n_failed
     if score.n_failed > max_failed * n_pairs:
@@ -227,10 +231,12 @@ def _entry(column: Column, score: statistics.Score, signature: str, max_failed: 
         entry["reason"] = (
             f"incomplete: {score.n_failed} of {n_pairs} cases have no verdict, more than max_failed = {max_failed:g}"
         )
-        entry["remedy"] = "the same command asks for them again; bench show RUN --case ID shows one"
+        entry["remedy"] = f"the same command asks for them again; bench show {folder} --case ID shows one"
     elif score.value is None:
-        entry["reason"] = f"undefined: {score.n_undefined} pairs undefined, {score.n_failed} failed, {score.n} OK"
-        entry["remedy"] = "look at the reports: bench show RUN --case ID"
+        entry["reason"] = (
+            f"undefined on these {n_pairs} cases: {score.n_undefined} have nothing to score, {score.n_failed} failed"
+        )
+        entry["remedy"] = f"bench show {folder} --case ID shows one"
     return entry
 
 

@@ -22,6 +22,8 @@ from bench.run_folder import context_of
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
 """Columns of the paper's Table 1, in its order."""
 FULL_ONLY = ("RadFact-P", "RadFact-R")
+LONGEST_NAME = 17
+"""Characters of a run's label on one line; longer ones are folded."""
 
 
 def number(score: Mapping[str, Any]) -> str:
@@ -44,17 +46,39 @@ def column_keys(summaries: Iterable[Mapping[str, Any]], full: bool) -> list[str]
     return known + [key for key in present if key not in COLUMN_ORDER]
 
 
-def score_table(summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> Table:
-    """Return a table with a row a run and a column a score; intervals stand below the values.
+def score_tables(summaries: Sequence[Mapping[str, Any]], *, width: int, full: bool = False) -> list[Table]:
+    """Return tables with a row a run and a column a score; intervals stand below the values.
 
-    Narrow enough for nine columns on a terminal of 80.
+    As many tables as it takes for none to be wider than `width`: Table 1's nine columns fit on a terminal of 80.
     """
+    names = min(LONGEST_NAME, max(len(s["label"]) for s in summaries))
+    blocks: list[list[str]] = [[]]
+    used = first = names + 3  # padding and separator of each column, and the left edge
+    for key in column_keys(summaries, full):
+        own = _column_width(summaries, key) + 2
+        if blocks[-1] and used + own > width:
+            blocks.append([])
+            used = first
+        blocks[-1].append(key)
+        used += own
+    return [_score_table(summaries, keys, names) for keys in blocks]
+
+
+def _heading(summaries: Sequence[Mapping[str, Any]], key: str) -> str:
+    return str(next(s["scores"][key]["heading"] for s in summaries if key in s["scores"]))
+
+
+def _column_width(summaries: Sequence[Mapping[str, Any]], key: str) -> int:
+    scores = [s["scores"][key] for s in summaries if key in s["scores"]]
+    cells = [line for score in scores for line in (number(score), *interval(score).split("\n"))]
+    return max(map(len, [_heading(summaries, key), *cells]))
+
+
+def _score_table(summaries: Sequence[Mapping[str, Any]], keys: Sequence[str], names: int) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("system", min_width=min(17, max(len(s["label"]) for s in summaries)), overflow="fold")
-    keys = column_keys(summaries, full)
+    table.add_column("system", min_width=names, max_width=names, overflow="fold")
     for key in keys:
-        heading = next(s["scores"][key]["heading"] for s in summaries if key in s["scores"])
-        table.add_column(escape(heading), justify="right", overflow="fold")
+        table.add_column(escape(_heading(summaries, key)), justify="right", no_wrap=True)
     for summary in summaries:
         cells: list[RenderableType] = [Text(summary["label"])]
         for key in keys:
@@ -80,8 +104,10 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
             if score["value"] is None:
                 keys = missing.setdefault((score["reason"], score["remedy"]), [])
                 keys.extend([key] if key not in keys else [])
-            elif score["n_failed"]:
-                lines[f"{summary['label']}: {key}: {score['n_failed']} cases without a verdict, left out"] = None
+                continue
+            for n, why in ((score["n_failed"], "without a verdict"), (score["n_undefined"], "undefined")):
+                if n:
+                    lines[f"{summary['label']}: {key}: {n} of {_n_pairs(score)} cases {why}, left out"] = None
         if summary["n_reports_failed"]:
             lines[f"{summary['label']}: {summary['n_reports_failed']} failed reports scored as empty"] = None
         if summary.get("n_contaminated"):
@@ -98,6 +124,10 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     if stand_ins:
         lines[f"Stand-ins: {'; '.join(stand_ins)}"] = None
     return [*lines, *_about_intervals(summaries)]
+
+
+def _n_pairs(score: Mapping[str, Any]) -> int:
+    return int(score["n"] + score["n_undefined"] + score["n_failed"])
 
 
 def _about_intervals(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -118,7 +148,8 @@ def _about_intervals(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 def print_scores(console: Console, summaries: Sequence[Mapping[str, Any]], *, full: bool = False) -> None:
     """Print the table and the lines below it."""
     console.print(_title(summaries), style="italic", markup=False, highlight=False)
-    console.print(score_table(summaries, full=full))
+    for table in score_tables(summaries, width=console.width, full=full):
+        console.print(table)
     for line in notes(summaries):
         console.print(line, markup=False, highlight=False)
 

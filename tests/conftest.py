@@ -27,6 +27,7 @@ def _private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     monkeypatch.chdir(tmp_path / "here")
     monkeypatch.setenv("BENCH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setattr("bench.hub._unreachable", [])
     mask = os.umask(0o022)
     yield
     os.umask(mask)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import re
 import sqlite3
@@ -136,20 +135,22 @@ def test_the_file_is_private_and_in_write_ahead_mode(context: RunContext) -> Non
     assert b"a text" not in file.read_bytes()
 
 
-def _put_many(file: Path, offset: int) -> None:
-    kept = Kept(file)
-    for i in range(40):
-        kept.put("n", {f"{offset}-{i}": i})
+PUT_MANY = """
+import sys
+from pathlib import Path
+from bench.kept import Kept
+kept = Kept(Path(sys.argv[1]))
+for i in range(40):
+    kept.put("n", {f"{sys.argv[2]}-{i}": i})
+"""
 
 
 def test_processes_write_side_by_side(tmp_path: Path) -> None:
     file = tmp_path / "kept" / "k.sqlite"
-    workers = [multiprocessing.get_context("spawn").Process(target=_put_many, args=(file, n)) for n in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    keys = [f"{n}-{i}" for n in range(3) for i in range(40)]
+    commands = [[sys.executable, "-c", PUT_MANY, str(file), str(n)] for n in range(4)]
+    workers = [subprocess.Popen(command, stderr=subprocess.PIPE, text=True) for command in commands]
+    assert [(worker.communicate()[1], worker.returncode) for worker in workers] == [("", 0)] * 4
+    keys = [f"{n}-{i}" for n in range(4) for i in range(40)]
     assert Kept(file).get("n", keys) == {key: int(key.partition("-")[2]) for key in keys}
 
 

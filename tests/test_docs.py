@@ -36,6 +36,12 @@ def test_the_example_plugins_of_the_docs_run(bench: Callable[..., Any]) -> None:
     assert 0 < score["ci_low"] <= score["value"] <= score["ci_high"] <= 1
     report = json.loads(Path("o/Reader/reports.jsonl").read_text().splitlines()[0])
     assert report["text"].startswith("PA chest. ")
+    labelled = bench(
+        "run", "--system", "./mine.py:Reader", "--metrics", "chexbert-f1", "--out", "l", "--json",
+        "--set", "metrics.chexbert-f1.annotator=./labels.py:Labeller",
+    )  # fmt: skip
+    assert labelled.code == 0, labelled.err
+    assert json.loads(labelled.out)["runs"][0]["scores"]["Mi-14"]["value"] is not None
 
 
 def test_readmes_test_command_is_what_ci_runs() -> None:

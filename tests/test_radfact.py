@@ -465,7 +465,7 @@ def test_the_rules_judge_without_a_model(context: RunContext) -> None:
     assert stats.status.tolist() == [[OK] * 3, [UNDEFINED, OK, OK]]
     assert m.signature().startswith("radfact|judge:rules-")
     assert "prompts" not in m.signature()
-    assert m.stand_in == "a judge LLM"
+    assert m.stand_in == "judged by the rules, without a language model"
     assert metric().stand_in is None
     (table,) = (part for part in m.explain(pairs[0]) if isinstance(part, SmallTable))
     verdicts = [row[2] for row in table.rows]

@@ -102,7 +102,7 @@ def test_failed_pairs_are_counted_left_out_and_asked_again(bench: Bench) -> None
     answer, scores = score(bench)
     entry = scores["j/Judged"]
     assert (entry["value"], entry["n"], entry["n_failed"]) == (5 / 8, 8, 2)
-    assert "2 cases without a verdict" in answer.out
+    assert "2 of 10 cases without a verdict" in answer.out
     judge("1111001110")
     _, scores = score(bench)
     assert (scores["j/Judged"]["value"], scores["j/Judged"]["n_failed"]) == (0.7, 0)
@@ -291,3 +291,48 @@ def test_labels_that_would_share_a_file_are_refused(bench: Bench) -> None:
     write(2)
     Path("c.yaml").write_text("metrics: {a__b: {use: bleu-4}}")
     assert "no two _ in a row" in score(bench)[0].err
+
+
+@pytest.mark.parametrize(("width", "tables"), [(80, 2), (60, 3), (200, 1)])
+def test_a_table_that_is_too_wide_is_cut_between_columns(width: int, tables: int) -> None:
+    from rich.console import Console
+
+    from bench import show
+
+    one = {"value": 0.4567, "ci_low": 0.4, "ci_high": 1.0, "heading": "Heading", "scale": 100, "decimals": 1}
+    summaries = [{"label": f"a-system-of-name-{n}", "scores": {f"K{i}": one for i in range(12)}} for n in range(2)]
+    drawn = show.score_tables(summaries, width=width)
+    assert len(drawn) == tables
+    console = Console(width=width, record=True, file=open("drawn", "w"))  # noqa: SIM115
+    for table in drawn:
+        console.print(table)
+    text = console.export_text()
+    assert text.count("45.7") == text.count("100.0") == 24
+    assert text.count("Heading") == 12
+    assert max(map(len, text.splitlines())) <= width
+
+
+def test_undefined_and_failed_cases_are_counted_below_the_table(bench: Bench) -> None:
+    Path("p.csv").write_text("id,candidate,reference\na,,There is edema.\nb,There is edema.,There is edema.\n")
+    answer = bench("score", "p.csv", "-c", "demo", "--metrics", "radfact", "--out", "o", "--columns", "full")
+    assert "p: RadFact-P: 1 of 2 cases undefined, left out" in answer.out
+
+
+def test_the_hub_is_waited_for_once(monkeypatch: pytest.MonkeyPatch, context: Any) -> None:
+    import huggingface_hub
+    from huggingface_hub.errors import LocalEntryNotFoundError
+
+    from bench import hub
+
+    asked = []
+
+    def away(repository: str, name: str, **more: Any) -> str:
+        asked.append((name, more.get("local_files_only", False)))
+        raise LocalEntryNotFoundError("nothing here")
+
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", away)
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    for name in ("a.bin", "b.bin"):
+        with pytest.raises(Unavailable, match=f"{name} of some/repo is not in .* cannot be reached"):
+            hub.fetch_file("some/repo", name, None, context, "checkpoint")
+    assert asked == [("a.bin", True), ("a.bin", False), ("b.bin", True)]

@@ -100,10 +100,10 @@ def load_weights(file: Path, shape: Shape) -> dict[str, Tensor]:
     try:
         found: Any = torch.load(file, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as err:
-        why = (str(err).strip().splitlines() or [type(err).__name__])[0]
         raise BenchError(
-            f"{file}: not a checkpoint of tensors alone ({why}); fetch chexbert.pth again. A file that needs more "
-            "than tensors could run code, and is never opened"
+            f"{file}: not a checkpoint of tensors alone ({type(err).__name__}). A file that needs more than tensors "
+            "could run code, and is never opened. Set the option checkpoint of the annotator to chexbert.pth of "
+            "StanfordAIMI/RRG_scorers, fetched again"
         ) from None
     if isinstance(found, Mapping):
         found = found.get("model_state_dict", found)

@@ -26,7 +26,8 @@ def locate_vocabulary(tokenizer: str, context: Context) -> Path:
     try:
         return fetch_file(tokenizer, VOCABULARY, None, context, "tokenizer")
     except Unavailable as err:
-        remedy = f"{err.remedy.rpartition('; or set')[0]}; or set tokenizer to the folder that holds {VOCABULARY}"
+        fetched, mark, _ = err.remedy.rpartition("; or set")
+        remedy = f"{fetched}; or set tokenizer to the folder that holds {VOCABULARY}" if mark else err.remedy
         raise Unavailable(err.reason, remedy) from None
 
 

@@ -114,11 +114,11 @@ def _print(result: Qualification, limit: int | None) -> None:
         console.print(Text(f"  wrong: {line}"))
     if len(wrong) > SHOWN:
         console.print(f"  and {len(wrong) - SHOWN} more wrong answers")
-    if limit is not None:
-        console.print("Only some of the cases were asked (--limit): this does not qualify the judge.")
     if result.stand_in:
         console.print("The rules were written with these cases in view: how good they are must be seen elsewhere.")
-    if not result.faults():
+    if limit is not None:
+        console.print("Only some of the cases were asked (--limit): this does not qualify the judge.")
+    elif not result.faults():
         console.print("PASS")
 
 

@@ -148,7 +148,7 @@ class RadFact:
     def __init__(self, options: RadFactOptions, context: Context) -> None:
         self.options, self._context = options, context
         self.max_failed = options.max_failed
-        self.stand_in: str | None = "a judge LLM" if options.judge == RULES else None
+        self.stand_in: str | None = "judged by the rules, without a language model" if options.judge == RULES else None
 
     # -------------------------------------------------------------- the parts
 

@@ -157,11 +157,16 @@ class Counted:
 
     llm: LLM
     answered: int = 0
-    calls: int = 0
-    """Calls that the answers took: more than there are answers where the model was asked again."""
+    attempts: int = 0
     cached: int = 0
     unanswered: int = 0
     seconds: float = 0.0
+
+    @property
+    def calls(self) -> int:
+        """Replies of the model, unusable ones included: more than answers where it was asked again."""
+        usage = getattr(self.llm, "usage", None)
+        return int(usage()["calls"]) if usage else self.attempts + self.unanswered
 
     def fingerprint(self) -> str:
         """Return the model's fingerprint."""
@@ -191,7 +196,7 @@ class Counted:
             self.cached += 1
         else:
             self.answered += 1
-            self.calls += answer.attempts
+            self.attempts += answer.attempts
 
     def describe(self) -> str:
         """Return one line on questions, calls and time."""
@@ -199,7 +204,7 @@ class Counted:
         rate = f" ({asked / self.seconds:.1f}/s)" if asked and self.seconds else ""
         return (
             f"{asked} questions asked in {self.seconds:.1f} s{rate}, {self.cached} more answered from the cache; "
-            f"{self.answered} answers took {self.calls} calls, {self.unanswered} questions stayed without one"
+            f"{self.calls} calls, {self.answered} answers; {self.unanswered} questions stayed without one"
         )
 
 

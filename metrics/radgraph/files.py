@@ -157,9 +157,11 @@ def _extract(archive: Path, folder: Path) -> None:
             tar.extractall(folder, filter="data")
     except tarfile.FilterError as err:
         raise BenchError(f"{archive}: refused, since it would write outside its folder or links: {err}") from None
-    except (tarfile.TarError, EOFError, zlib.error) as err:
+    except (tarfile.TarError, EOFError, zlib.error):
         shutil.rmtree(folder, ignore_errors=True)
-        raise BenchError(f"{archive}: damaged ({err}): delete it and fetch it again") from None
+        raise BenchError(
+            f"{archive}: not a whole .tar.gz archive of a model: set the option archive of the annotator to it"
+        ) from None
 
 
 def _sizes(folder: Path) -> dict[str, int]:

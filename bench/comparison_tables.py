@@ -23,6 +23,9 @@ from bench.errors import BenchError
 SHOWN_CHARACTERS = 220
 """Of a report in the list of the worst cases."""
 
+FEW = 20
+"""Patients below which the table warns of resampling them: our choice, there is no sharp bound."""
+
 
 def print_compared(console: Console, compared: Compared) -> None:
     """Print a table for each two runs, and the notes below them."""
@@ -96,6 +99,12 @@ def _legend(compared: Compared) -> list[str]:
     if settings.trials:
         ways.append(f"p swap: approximate randomization, {settings.trials:,} swaps of {unit}")
     lines = [f"{'; '.join(ways)}; seed {settings.seed}"]
+    fewest = min((c.n_groups for c in compared.comparisons), default=FEW)
+    if 1 < fewest < FEW:
+        lines.append(
+            f"Only {fewest} {unit}: intervals and p boot of so few are too narrow and too small; p swap is never below "
+            f"{2 ** (1 - fewest):.2g} with them"
+        )
     boot = sum(c.p_bootstrap is not None for c in compared.comparisons)
     swap = sum(c.p_randomization is not None for c in compared.comparisons)
     if boot or swap:

@@ -521,6 +521,17 @@ def test_the_legend_counts_the_tests_there_are(bench: Bench, score: Score) -> No
     assert "p-values" not in none
 
 
+@pytest.mark.parametrize(("patients", "warned"), [(3, True), (19, True), (20, False)])
+def test_few_patients_are_warned_of(bench: Bench, score: Score, patients: int, warned: bool) -> None:
+    groups = [f"p{i}" for i in range(patients)]
+    for label, slope in (("a", 0.01), ("b", 0.02)):
+        score(label, [slope * i for i in range(patients)], groups)
+    out = bench("compare", "runs").out
+    assert (f"Only {patients} patients" in out) == warned
+    if patients == 3:
+        assert "p swap is never below 0.25" in out  # of 2^3 ways to swap, a difference and its negative are two
+
+
 def as_json(bench: Bench) -> Any:
     return json.loads(bench("compare", "runs", "--json").out)
 

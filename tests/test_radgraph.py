@@ -304,7 +304,7 @@ def test_an_archive_that_reaches_outside_is_refused(context: RunContext, tmp_pat
 def test_a_cut_archive_is_named(made: Made, context: RunContext, tmp_path: Path) -> None:
     archive = packed(made, tmp_path / "radgraph.tar.gz")
     archive.write_bytes(archive.read_bytes()[:5000])
-    with pytest.raises(BenchError, match=r"radgraph\.tar\.gz: not a whole"):
+    with pytest.raises(BenchError, match=r"radgraph\.tar\.gz: no whole"):
         files.unpack(archive, context)
     assert not list(tmp_path.rglob("model"))
 

@@ -160,7 +160,7 @@ def _extract(archive: Path, folder: Path) -> None:
     except (tarfile.TarError, EOFError, zlib.error):
         shutil.rmtree(folder, ignore_errors=True)
         raise BenchError(
-            f"{archive}: not a whole .tar.gz archive of a model: set the option archive of the annotator to it"
+            f"{archive}: no whole .tar.gz archive of a model: set the option archive of the annotator to one"
         ) from None
 
 

@@ -104,15 +104,15 @@ class CachedAnnotator:
 
     def _one(self, annotation: Any) -> Any:
         try:
-            plain = json.loads(json.dumps(annotation, allow_nan=False))
-            Annotation.model_validate_json(json.dumps(plain))
+            text = json.dumps(annotation, allow_nan=False)
+            Annotation.model_validate_json(text)
         except ValidationError as err:
             first = err.errors()[0]
             where = ".".join(map(str, first["loc"]))
             raise self._fault(f"{where}: {first['msg']}" if where else first["msg"]) from None
         except (TypeError, ValueError) as err:
             raise self._fault(str(err)) from None
-        return plain
+        return json.loads(text)
 
     def _fault(self, why: str) -> BenchError:
         return BenchError(f"annotator {self.label!r} gave what is no annotation: {why}")

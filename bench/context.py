@@ -47,6 +47,7 @@ class RunContext:
         self.problems: dict[tuple[str, str], Problem] = {}
         self.stand_ins: dict[str, None] = {}
         self._clients: dict[str, LLM] = {}
+        self._annotators: dict[str, CachedAnnotator] = {}
         self._gate = Gate(attested)
         self.usage_written: dict[str, dict[str, Any]] = {}
         """What each chat model's use was when it was last written to a run's usage.jsonl."""
@@ -91,7 +92,7 @@ class RunContext:
             console=self.console,
         )
         other._built, other._clients, other._gate = self._built, self._clients, self._gate
-        other.usage_written = self.usage_written
+        other._annotators, other.usage_written = self._annotators, self.usage_written
         other.stand_ins = dict(self.stand_ins)
         other.problems = dict(self.problems)
         return other
@@ -143,15 +144,13 @@ class RunContext:
 
     def annotator(self, spec: str) -> Annotator:
         """Return an annotator by label or registry name, behind the cache of annotations."""
-        key = ("annotator", f"cached {spec}")
         part = self._part("annotator", spec)
-        if key not in self._built:
+        if spec not in self._annotators:
             kept = Kept(self.cache("annotations", "v1") / "annotations.sqlite")
             use = self._parts.get("annotators", {}).get(spec, {}).get("use", spec)
-            self._built[key] = CachedAnnotator(
-                spec, part, registry.find("annotator", use).identity, kept, self.progress
-            )
-        return cast(Annotator, self._built[key])
+            identity = registry.find("annotator", use).identity
+            self._annotators[spec] = CachedAnnotator(spec, part, identity, kept, self.progress)
+        return cast(Annotator, self._annotators[spec])
 
     def encoder(self, spec: str) -> Encoder:
         """Return an encoder by label or registry name; built once."""

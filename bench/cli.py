@@ -17,6 +17,7 @@ from bench.errors import BenchError
 
 BUILT_IN = {
     "run": "bench.commands.run:run",
+    "sweep": "bench.commands.sweep:sweep",
     "score": "bench.commands.score:score",
     "compare": "bench.commands.compare:compare",
     "list": "bench.commands.inspect:list_plugins",

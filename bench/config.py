@@ -147,15 +147,22 @@ def embedded(name: str) -> dict[str, Any]:
 
 
 def _sections(raw: Any, where: str) -> dict[str, Any]:
+    if isinstance(raw, dict) and "sweep" in raw:
+        raise BenchError(f"{where}: the section 'sweep' makes this a sweep, not a configuration: bench sweep {where}")
+    return sections(raw, where, SECTIONS)
+
+
+def sections(raw: Any, where: str, known: Sequence[str]) -> dict[str, Any]:
+    """Return the mapping at the top of a YAML file, each section a mapping of its own; no section but `known`."""
     if raw is None:
         return {}
     if not isinstance(raw, dict):
-        raise BenchError(f"{where}: a configuration is a mapping with the sections {', '.join(SECTIONS)}")
+        raise BenchError(f"{where}: a mapping with the sections {', '.join(known)} was expected")
     for name, value in raw.items():
-        if name not in SECTIONS:
-            close = difflib.get_close_matches(str(name), SECTIONS)
+        if name not in known:
+            close = difflib.get_close_matches(str(name), known)
             hint = f" Did you mean {close[0]}?" if close else ""
-            raise BenchError(f"{where}: unknown section {name!r}.{hint} Sections: {', '.join(SECTIONS)}.")
+            raise BenchError(f"{where}: unknown section {name!r}.{hint} Sections: {', '.join(known)}.")
         if value is not None and not isinstance(value, dict):
             raise BenchError(f"{where}: {name}: must be a mapping, not {type(value).__name__}")
     return {name: value or {} for name, value in raw.items()}
@@ -194,7 +201,12 @@ class Choices:
 
 def load(config: Path | None = None, choices: Choices | None = None) -> Config:
     """Read, choose, expand, check. Every fault is a BenchError that names the key."""
-    source, raw = _chosen(config, choices or Choices())
+    return checked(*base(config), choices or Choices())
+
+
+def checked(source: str, raw: Mapping[str, Any], choices: Choices) -> Config:
+    """Choose, expand and check sections that were read or put together elsewhere."""
+    raw = _chosen(raw, choices)
     return _check(source, {name: _expand(value, name) for name, value in raw.items()})
 
 
@@ -203,18 +215,18 @@ def load_scoring(config: Path | None, choices: Choices) -> ScoringConfig:
 
     Without a file the paper's metrics are meant, never the demo's stand-ins.
     """
-    source, raw = _chosen(config, choices, default="paper")
+    source, raw = base(config, default="paper")
+    raw = _chosen(raw, choices)
     wanted = ("metrics", *PARTS, "run")
     return _check_scoring(source, {name: _expand(raw[name], name) for name in wanted})
 
 
-def _chosen(config: Path | None, choices: Choices, default: str = "demo") -> tuple[str, dict[str, Any]]:
-    source, raw = base(config, default)
-    raw = copy.deepcopy(raw)
+def _chosen(given: Mapping[str, Any], choices: Choices) -> dict[str, Any]:
+    raw = copy.deepcopy(dict(given))
     _apply_choices(raw, choices)
     for assignment in choices.assignments:
         _assign(raw, assignment)
-    return source, raw
+    return raw
 
 
 def _apply_choices(raw: dict[str, Any], choices: Choices) -> None:
@@ -299,8 +311,15 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         raise BenchError(f"--set {assignment!r}: write --set section.key=value, e.g. --set run.bootstrap=0")
     if path[0] not in SECTIONS:
         raise BenchError(f"--set {assignment!r}: {registry.miss('section', path[0], SECTIONS)}")
-    if path[0] in ("systems", "metrics") and path[1] not in raw[path[0]]:
+    labelled = path[0] in ("systems", "metrics")
+    every = labelled and path[1] == "*" and len(path) > 2
+    if labelled and not every and path[1] not in raw[path[0]]:
         raise BenchError(f"--set {assignment!r}: {registry.miss(path[0][:-1] + ' in this run', path[1], raw[path[0]])}")
+    for label in list(raw[path[0]]) if every else path[1:2]:
+        _put(raw, [path[0], label, *path[2:]], parse_yaml(value, f"--set {key}"), assignment)
+
+
+def _put(raw: dict[str, Any], path: Sequence[str], value: Any, assignment: str) -> None:
     node = raw
     for depth, part in enumerate(path[:-1]):
         inner = node.get(part)
@@ -309,7 +328,7 @@ def _assign(raw: dict[str, Any], assignment: str) -> None:
         if not isinstance(inner, dict):
             raise BenchError(f"--set {assignment!r}: {'.'.join(path[: depth + 1])} is a value, not a section")
         node = inner
-    node[path[-1]] = parse_yaml(value, f"--set {key}")
+    node[path[-1]] = value
 
 
 def _expand(value: Any, where: str) -> Any:

@@ -1,0 +1,303 @@
+"""``bench sweep``: variants of a configuration's systems, run one after the other on the same cases.
+
+A sweep file is YAML with the sections of a configuration and two more: ``base`` names the configuration that it is laid
+over, ``sweep`` holds what concerns the sweep itself. Under ``systems`` stand its *members*: each label's options are
+laid over those of the base's system of the same plugin. What members share (embeddings, trained models, answers of
+language models) is made once: it lies in the caches, under what it depends on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+
+from bench import plan, registry, scoring, store
+from bench import run as runner
+from bench.config import EMBEDDED, SECTIONS, Choices, Config, Entry, base, checked, embedded, parse_yaml, sections
+from bench.context import RunContext
+from bench.errors import BenchError, StorageFault
+from bench.options import Options
+from bench.run_folder import write_usage
+
+SHARED = (
+    "Members share the cache: an image is encoded once, and a model or an answer that several members need is made "
+    "once. The lines above count it for each of them."
+)
+
+
+class SweepOptions(Options):
+    """The section ``sweep``."""
+
+    title: str = ""
+    """One line for the list of sweeps."""
+    tables: tuple[str, ...] = ()
+    """Leaderboards (bench leaderboard NAME) printed at the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """A checked sweep."""
+
+    name: str
+    """Of the file, without its suffix."""
+    tables: Sequence[str]
+    config: Config
+    """Every member as a system."""
+    members: Sequence[Entry]
+    """The members asked for."""
+
+    @property
+    def chosen(self) -> Config:
+        """The configuration with the members asked for only."""
+        return replace(self.config, systems=self.members)
+
+    @property
+    def default_out(self) -> Path:
+        """runs/<name>-<12 hex>, the same whichever members are asked for."""
+        return Path("runs") / f"{registry.as_label(self.name)}-{self.config.digest()}"
+
+
+# ------------------------------------------------------------------ reading
+
+
+@dataclass(frozen=True, slots=True)
+class _Written:
+    """A sweep file as it stands."""
+
+    name: str
+    source: str
+    folder: Path | None
+    """What relative paths are relative to; None for a sweep inside the package."""
+    base: str | None
+    options: SweepOptions
+    sections: Mapping[str, Any]
+
+
+@cache
+def names() -> Mapping[str, str]:
+    """Return name → title of the sweeps inside the package, by name."""
+    return {name: _embedded(name).options.title for name in _stems()}
+
+
+def _stems() -> list[str]:
+    return sorted(file.name.removesuffix(".yaml") for file in _folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def _folder() -> Traversable:
+    return files("configs") / "ablations"
+
+
+def load(spec: str, base_config: str | None = None, choices: Choices | None = None, only: str | None = None) -> Sweep:
+    """Read the file `spec`, or the sweep of that name inside the package, lay it over its base, choose and check.
+
+    `base_config` takes the place of the file's base; `only` names the members asked for, "a,b". Every fault is a
+    BenchError that names the key.
+    """
+    written = _from_file(Path(spec)) if Path(spec).is_file() or _is_path(spec) else _embedded(spec)
+    below, raw = _base(written, base_config)
+    merged = {name: laid_over(raw.get(name), written.sections.get(name)) or {} for name in SECTIONS}
+    merged["systems"] = _members(written, below, raw.get("systems", {}))
+    config = checked(f"{written.source} over {below}", merged, choices or Choices())
+    _refuse_alike([entry.label for entry in config.systems])
+    return Sweep(written.name, written.options.tables, config, _only(config, only))
+
+
+def _is_path(spec: str) -> bool:
+    return spec.endswith((".yaml", ".yml")) or Path(spec).name != spec
+
+
+def _embedded(name: str) -> _Written:
+    file = _folder() / f"{name}.yaml"
+    if not file.is_file():
+        raise BenchError(f"{registry.miss('sweep', name, _stems())} A file is named by its path, ./{name}.yaml.")
+    source = f"configs/ablations/{name}.yaml"
+    return _written(name, f"{source} (embedded)", None, parse_yaml(file.read_text(encoding="utf-8"), source))
+
+
+def _from_file(path: Path) -> _Written:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise BenchError(f"{path}: not UTF-8 text: {err}") from None
+    except OSError as err:
+        raise BenchError(f"{path}: cannot be read: {err.strerror}") from None
+    return _written(path.stem, str(path), path.parent, parse_yaml(text, str(path)))
+
+
+def _written(name: str, source: str, folder: Path | None, raw: Any) -> _Written:
+    if not isinstance(raw, dict):
+        raise BenchError(f"{source}: a sweep is a mapping with base, sweep, and the sections {', '.join(SECTIONS)}")
+    below = raw.get("base")
+    if below is not None and not isinstance(below, str):
+        raise BenchError(f"{source}: base: {' or '.join(EMBEDDED)}, or the path of a configuration, not {below!r}")
+    rest = {key: value for key, value in raw.items() if key != "base"}
+    found = sections(rest, source, ("base", "sweep", *SECTIONS))
+    try:
+        options = SweepOptions.model_validate(found.pop("sweep", {}))
+    except ValidationError as err:
+        raise BenchError(f"{source}: {registry.explain_validation(err, 'sweep', SweepOptions)}") from None
+    return _Written(name, source, folder, below, options, found)
+
+
+def _base(written: _Written, given: str | None) -> tuple[str, dict[str, Any]]:
+    """Return (source, sections) of the base: the one `given`, else the file's own."""
+    if given is not None:
+        return base(Path(given))
+    if written.base is None:
+        raise BenchError(f"{written.source}: base: name {', '.join(EMBEDDED)} or a configuration file, or pass --base")
+    if written.base in EMBEDDED:
+        return f"configs/{written.base}.yaml (embedded)", embedded(f"{written.base}.yaml")
+    path = (written.folder or Path()) / written.base
+    if not path.is_file():
+        known = " or ".join(EMBEDDED)
+        raise BenchError(f"{written.source}: base: no file {path}; name {known}, or a path relative to this file")
+    return base(path)
+
+
+# ------------------------------------------------------------------ one over the other
+
+
+def laid_over(below: Any, above: Any) -> Any:
+    """Return `above` over `below`: mappings key by key, all else replaced; None above a mapping leaves it.
+
+    Where `use` names another plugin, the options below are not its own: nothing of them stays.
+    """
+    if isinstance(below, Mapping) and above is None:
+        return copy.deepcopy(below)
+    if not (isinstance(below, Mapping) and isinstance(above, Mapping)) or _other_plugin(below, above):
+        return copy.deepcopy(above)
+    both = {key: laid_over(below.get(key), value) for key, value in above.items()}
+    return {**copy.deepcopy(dict(below)), **both}
+
+
+def _other_plugin(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
+    return "use" in above and "use" in below and above["use"] != below["use"]
+
+
+def _members(written: _Written, below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
+    """Return label → options of the members, each over the base's system of its plugin."""
+    given = written.sections.get("systems")
+    if not given:
+        raise BenchError(f"{written.source}: systems: a sweep names at least one, as label: {{use: NAME, …}}")
+    return {str(label): _member(written.source, str(label), own, below, systems) for label, own in given.items()}
+
+
+def _member(source: str, label: str, own: Any, below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
+    where = f"{source}: systems.{label}"
+    if own is not None and not isinstance(own, Mapping):
+        raise BenchError(f"{where}: must be a mapping of options, not {own!r}")
+    own = {"use": label, **(own or {})}
+    alike = {name: options for name, options in systems.items() if _use(name, options) == own["use"]}
+    if not alike:
+        known = ", ".join(sorted({_use(name, options) for name, options in systems.items()})) or "none"
+        raise BenchError(
+            f"{where}: the base ({below}) has no system {own['use']!r} to lay it over; set use to one of its systems: "
+            f"{known}"
+        )
+    name = own["use"] if own["use"] in alike else next(iter(alike))
+    if name != own["use"] and len(alike) > 1:
+        raise BenchError(
+            f"{where}: the base ({below}) has several systems {own['use']!r}: {', '.join(alike)}; label the one that "
+            f"is meant {own['use']}"
+        )
+    return dict(laid_over({"use": own["use"], **(alike[name] or {})}, own))
+
+
+def _use(label: str, options: Any) -> str:
+    return str(options.get("use", label)) if isinstance(options, Mapping) else label
+
+
+def _refuse_alike(labels: Sequence[str]) -> None:
+    """Raise BenchError where two labels name one folder on disks that do not tell capitals apart."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        if (other := seen.setdefault(label.casefold(), label)) != label:
+            raise BenchError(f"systems: the labels {other!r} and {label!r} differ in capitals only: rename one")
+
+
+def _only(config: Config, only: str | None) -> Sequence[Entry]:
+    if only is None:
+        return config.systems
+    wanted = [label.strip() for label in only.split(",")]
+    labels = [entry.label for entry in config.systems]
+    for label in wanted:
+        if label not in labels:
+            raise BenchError(f"--only: {registry.miss('member', label, labels)}")
+    return [entry for entry in config.systems if entry.label in wanted]
+
+
+# ------------------------------------------------------------------ running
+
+
+@dataclass(slots=True)
+class Result:
+    """What became of the members."""
+
+    outcomes: list[runner.Outcome] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    """Label → why."""
+
+    def check(self, n_members: int) -> None:
+        """Raise BenchError that says which members failed and why, where any did."""
+        if not self.failed:
+            return
+        by_reason: dict[str, list[str]] = {}
+        for label, why in self.failed.items():
+            by_reason.setdefault(why, []).append(label)
+        lines = [f"{', '.join(labels)}: {why}" for why, labels in by_reason.items()]
+        raise BenchError(
+            "\n".join([f"{len(self.failed)} of {n_members} members of the sweep failed.", *lines])
+            + "\nThe others are finished; the same command tries these again and repeats nothing that was done."
+        )
+
+
+def run(sweep: Sweep, out: Path, context: RunContext, *, strict: bool, allow_failed: bool) -> Result:
+    """Run the members one after the other; where one fails, go on with the next.
+
+    What is finished or half done in `out` is continued, not repeated. Raises BenchError where no member can run: the
+    dataset or a metric is at fault, or a cache cannot be written.
+    """
+    config = sweep.chosen
+    split = runner.open_split(config, runner.open_dataset(config, context), context)
+    scoring.check_metrics(config.metrics, context, strict=strict)
+    train = runner.DatasetTraining(split.dataset, frozenset(case.id for case in split.cases))
+    result = Result()
+    for number, entry in enumerate(config.systems, start=1):
+        context.console.print(f"{entry.label} ({number} of {len(config.systems)})", markup=False, highlight=False)
+        folder = out / entry.label
+        one = runner.OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
+        try:
+            result.outcomes.append(_run_member(one, strict=strict, allow_failed=allow_failed))
+        except StorageFault:
+            raise
+        except (BenchError, OSError) as err:
+            result.failed[entry.label] = str(err)
+            context.console.print(f"{entry.label} failed: {err}", markup=False, highlight=False)
+    return result
+
+
+def _run_member(one: runner.OneRun, *, strict: bool, allow_failed: bool) -> runner.Outcome:
+    with store.locked(one.folder):
+        try:
+            outcome = one.run(allow_failed=allow_failed)
+        finally:
+            write_usage(one.folder, one.context)
+    if strict:
+        runner.refuse_null([outcome])
+    return outcome
+
+
+def print_plan(console: Console, sweep: Sweep, out: Path, context: RunContext) -> None:
+    """Print what the members take. Raises BenchError where a member cannot work here."""
+    plan.print_plan(console, sweep.chosen, out, context)
+    if len(sweep.members) > 1:
+        console.print(SHARED)

@@ -164,6 +164,10 @@ class RunContext:
         images = [case.images[0].path for case in cases]
         return self.embedding_store(encoder).get(self.encoder(encoder), images, self.progress, self.problem)
 
+    def embedded(self, encoder: str, cases: Sequence[Case]) -> bool:
+        """Tell whether `embeddings` would have nothing to encode."""
+        return not self.embedding_store(encoder).missing([case.images[0].path for case in cases if case.images])
+
     def embedding_store(self, encoder: str) -> EmbeddingStore:
         """Return the store of an encoder's embeddings."""
         return EmbeddingStore(self.cache("embeddings", self.encoder(encoder).fingerprint()))

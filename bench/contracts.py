@@ -88,7 +88,9 @@ class Count:
 class Dataset(Protocol):
     """Cases and references of the splits of one corpus.
 
-    May also have ``contaminated(split) -> frozenset[str]``: ids of cases whose image an encoder was trained on.
+    May also have ``contaminated(split) -> frozenset[str]``: ids of cases whose image an encoder was trained on; and,
+    where the dataset knows, ``findings(split) -> Mapping[str, frozenset[str]]``: case id → what is truly on the image,
+    for measuring and never for learning.
     """
 
     Options: ClassVar[type]
@@ -177,7 +179,11 @@ class PlanLine:
 
 
 class System(Protocol):
-    """Writes the findings of cases. May also have ``plan(n_train, n_cases) -> Sequence[PlanLine]``."""
+    """Writes the findings of cases.
+
+    May also have ``plan(train, cases) -> Sequence[PlanLine]``: what a run takes, for ``--dry-run``. It spends nothing:
+    no encoding, no training, no question to a chat model.
+    """
 
     Options: ClassVar[type]
 
@@ -441,6 +447,14 @@ class LLM(Protocol):
         """Return the answer to one question: the same as `ask`, for callers with a loop of their own."""
         ...
 
+    def missing(self, questions: Sequence[Question], check: Check | None = None) -> int:
+        """Return how many calls `ask` would make, each question answered at once: those that have no kept answer."""
+        ...
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        """Return what so many tokens cost, in USD; None where the prices are not given."""
+        ...
+
 
 class Ticker(Protocol):
     """A progress bar under way."""
@@ -498,6 +512,10 @@ class Context(Protocol):
         Computed once per encoder and image, shared by all systems. A row of NaN stands where the image cannot be
         decoded; `problems` then holds a line for it.
         """
+        ...
+
+    def embedded(self, encoder: str, cases: Sequence[Case]) -> bool:
+        """Tell whether `embeddings` would have nothing to encode."""
         ...
 
     def problem(self, problem: Problem) -> None:

@@ -33,7 +33,7 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
     missing: list[str] = []
     for entry in config.systems:
         try:
-            what = _system(entry, len(train.cases), len(split.cases), context)
+            what = _system(entry, train, split.cases, context)
         except Unavailable as err:
             what = f"– {err}"
             missing.append(entry.label)
@@ -78,10 +78,10 @@ def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:
     )
 
 
-def _system(entry: Entry, n_train: int, n_cases: int, context: RunContext) -> str:
+def _system(entry: Entry, train: DatasetTraining, cases: Sequence[Case], context: RunContext) -> str:
     system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
     described = [f"fingerprint {system.fingerprint()}"]
-    for line in system.plan(n_train, n_cases) if hasattr(system, "plan") else ():
+    for line in system.plan(train, cases) if hasattr(system, "plan") else ():
         hours = (
             f" (at most about {_duration(line.amount / _teraflops(context.device))})" if line.unit == "TFLOP" else ""
         )

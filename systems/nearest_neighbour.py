@@ -46,9 +46,9 @@ class NearestNeighbour:
         encoder = self._context.encoder(self.options.encoder).fingerprint()
         return hashlib.sha256(json.dumps([METHOD, encoder]).encode()).hexdigest()[:16]
 
-    def plan(self, n_train: int, n_cases: int) -> Sequence[PlanLine]:
+    def plan(self, train: TrainingSet, cases: Sequence[Case]) -> Sequence[PlanLine]:
         """Return what a run takes, images to encode left to the harness."""
-        return [PlanLine("distances", float(n_train) * n_cases, "pairs")]
+        return [PlanLine("distances", float(len(train.cases)) * len(cases), "pairs")]
 
     def prepare(self, train: TrainingSet) -> None:
         """Read the training images' embeddings; nothing is learnt."""

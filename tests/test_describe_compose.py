@@ -8,8 +8,8 @@ import pytest
 
 from bench.contracts import Case, Image
 from systems.sae_rad import vectors
-from systems.sae_rad.compose import ActiveFeature, Concat
-from systems.sae_rad.describe import Consensus
+from systems.sae_rad.compose import ActiveFeature, Concat, Draft
+from systems.sae_rad.describe import Consensus, Description, TopReports
 from systems.sae_rad.sentences import (
     blemish,
     contradict,
@@ -205,56 +205,62 @@ def consensus(space: SentenceSpace, **options: float) -> Consensus:
     return Consensus(space, **{"sentences": 1, "further": 0.6, "least": 0.0, **options})  # type: ignore[arg-type]
 
 
+def described(describer: Consensus, reports: Sequence[str], activations: Sequence[float]) -> str:
+    [found] = describer.describe([TopReports(0, tuple(reports), tuple(activations))])
+    assert isinstance(found, Description)
+    return found.text
+
+
 def ten_reports(planted: Sequence[str]) -> list[str]:
     return [f"{report} {planted[k % len(planted)]}" for k, report in enumerate(training_reports()[:10])]
 
 
 def test_consensus_is_the_planted_sentence_and_not_the_ubiquitous_one(space: SentenceSpace) -> None:
-    text = consensus(space).describe(ten_reports(PLANTED), [1.0] * 10)
+    text = described(consensus(space), ten_reports(PLANTED), [1.0] * 10)
     assert text in {tidy(s) for sentence in PLANTED for s in split(sentence)}
 
 
 def test_side_and_denial_are_kept_apart(space: SentenceSpace) -> None:
     reports = ten_reports(["Small left pleural effusion."] * 7 + ["Small right pleural effusion."] * 3)
-    assert consensus(space).describe(reports, [1.0] * 10) == "Small left pleural effusion."
+    assert described(consensus(space), reports, [1.0] * 10) == "Small left pleural effusion."
     reports = ten_reports(["No rib fracture."] * 7 + ["Rib fracture."] * 3)
-    assert consensus(space).describe(reports, [1.0] * 10) == "No rib fracture."
+    assert described(consensus(space), reports, [1.0] * 10) == "No rib fracture."
 
 
 def test_activations_weigh_the_reports(space: SentenceSpace) -> None:
     reports = ten_reports(["Left rib fracture."] * 5 + ["Calcified nodule."] * 5)
     heavy_first = [5.0] * 5 + [1.0] * 5
-    assert consensus(space).describe(reports, heavy_first) == "Left rib fracture."
-    assert consensus(space).describe(reports, heavy_first[::-1]) == "Calcified nodule."
+    assert described(consensus(space), reports, heavy_first) == "Left rib fracture."
+    assert described(consensus(space), reports, heavy_first[::-1]) == "Calcified nodule."
 
 
 def test_a_sentence_is_not_its_own_witness(space: SentenceSpace) -> None:
     reports = ten_reports(["A unique azygos lobe."] + ["Left rib fracture."] * 9)
-    assert consensus(space).describe(reports, [9.0] + [1.0] * 9) == "Left rib fracture."
+    assert described(consensus(space), reports, [9.0] + [1.0] * 9) == "Left rib fracture."
 
 
 def test_a_second_sentence_must_add_something(space: SentenceSpace) -> None:
     reports = ten_reports(["Left rib fracture. A left-sided rib fracture is noted. Calcified hilar nodule."])
-    two = consensus(space, sentences=3).describe(reports, [1.0] * 10)
+    two = described(consensus(space, sentences=3), reports, [1.0] * 10)
     assert sorted(split(two)) == ["Calcified hilar nodule", "Left rib fracture"]
 
 
 def test_sentences_with_removed_words_or_changes_are_second_choice(space: SentenceSpace) -> None:
     reports = ten_reports(["Left rib fracture XXXX. Left rib fracture."])
-    assert consensus(space).describe(reports, [1.0] * 10) == "Left rib fracture."
+    assert described(consensus(space), reports, [1.0] * 10) == "Left rib fracture."
     reports = ten_reports(["Left rib fracture, unchanged from prior."])
-    assert consensus(space).describe(reports, [1.0] * 10) == "Left rib fracture."
+    assert described(consensus(space), reports, [1.0] * 10) == "Left rib fracture."
 
 
 def test_least_leaves_a_feature_of_chance_reports_undescribed(space: SentenceSpace) -> None:
     chance = training_reports()[40:50]
-    assert consensus(space, least=4.0).describe(chance, [1.0] * 10) == ""
-    assert consensus(space, least=4.0).describe(ten_reports(PLANTED), [1.0] * 10) != ""
+    assert described(consensus(space, least=4.0), chance, [1.0] * 10) == ""
+    assert described(consensus(space, least=4.0), ten_reports(PLANTED), [1.0] * 10) != ""
 
 
 @pytest.mark.parametrize("reports", [[], [""], ["XXXX."], ["Left rib fracture."]])
 def test_few_or_empty_reports(space: SentenceSpace, reports: list[str]) -> None:
-    text = consensus(space).describe(reports, [1.0] * len(reports))
+    text = described(consensus(space), reports, [1.0] * len(reports))
     assert text in ("", "Left rib fracture.")
 
 
@@ -289,8 +295,11 @@ def composed(
     share: float = 0.0,
     order: str = "importance",
 ) -> str:
-    features = [ActiveFeature(k, importance, text) for k, (importance, text) in enumerate(said)]
-    return Concat(space, max_sentences=max_sentences, share=share, order=order).compose(CASE, features)  # type: ignore[arg-type]
+    features = tuple(ActiveFeature(k, importance, text) for k, (importance, text) in enumerate(said))
+    concat = Concat(space, max_sentences=max_sentences, share=share, order=order)  # type: ignore[arg-type]
+    [text] = concat.compose([Draft(CASE, features)])
+    assert isinstance(text, str)
+    return text
 
 
 @pytest.mark.parametrize(

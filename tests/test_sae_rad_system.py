@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from bench.context import RunContext
 from bench.contracts import Case, Image
-from bench.errors import BenchError, Unavailable
+from bench.errors import BenchError
 from systems.sae_rad import SAERad
 from systems.sae_rad.system import SAERadOptions
 
@@ -116,7 +116,7 @@ def test_evidence_is_the_active_features_most_important_first(system: SAERad, te
 
     z = system._context.embeddings(ENCODER, testing.cases)
     for k, report in enumerate(system.generate(testing.cases)):
-        features, activations = encode(system._trained, z[k : k + 1]).row(0)
+        features, activations = encode(system.trained, z[k : k + 1]).row(0)
         expected = dict(zip(map(str, features), activations / activations.max(), strict=True))
         assert {e.label: e.score for e in report.evidence} == pytest.approx(expected)
         scores = [e.score for e in report.evidence]
@@ -205,13 +205,6 @@ def test_all_training_images_unreadable(place: Path) -> None:
 def test_options_that_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValidationError, match=message):
         SAERadOptions.model_validate(options)
-
-
-@pytest.mark.parametrize(("section", "remedy"), [("describe", "consensus"), ("compose", "concat")])
-def test_language_models_are_a_known_choice_that_is_not_there_yet(place: Path, section: str, remedy: str) -> None:
-    with pytest.raises(Unavailable, match=f"{section}.by: llm") as error:
-        build(place, **{section: {"by": "llm", "llm": "ollama/llama3:8b"}})
-    assert error.value.remedy == f"set {section}.by: {remedy}"
 
 
 def test_bookkeeping_moves_no_fingerprint(place: Path) -> None:

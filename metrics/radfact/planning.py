@@ -23,7 +23,7 @@ def lines(llm: LLM, task: Task, kind: str, calls: int, query_chars: int) -> list
         PlanLine(f"{kind}: prompt tokens, about", tokens_in, "tokens"),
         PlanLine(f"{kind}: answer tokens, about", tokens_out, "tokens"),
     ]
-    cost = llm.cost(tokens_in, tokens_out) if hasattr(llm, "cost") else None
+    cost = llm.cost(tokens_in, tokens_out)
     return found if cost is None else [*found, PlanLine(f"{kind}: cost, about", round(cost, 2), "USD")]
 
 

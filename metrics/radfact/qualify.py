@@ -189,6 +189,14 @@ class Counted:
         self._count(answer)
         return answer
 
+    def missing(self, questions: Sequence[Question], check: Check | None = None) -> int:
+        """Return how many of the questions have no kept answer."""
+        return self.llm.missing(questions, check)
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        """Return what so many tokens cost, in USD."""
+        return self.llm.cost(input_tokens, output_tokens)
+
     def _count(self, answer: Answer | NoAnswer) -> None:
         if isinstance(answer, NoAnswer):
             self.unanswered += 1

@@ -8,7 +8,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-from bench.contracts import Case
+from bench.contracts import Case, NoAnswer
 from systems.sae_rad.sentences import claims, contradict, covers, denied_by, drop_denials, split, tidy, widens
 from systems.sae_rad.vectors import SentenceSpace
 
@@ -27,11 +27,20 @@ class ActiveFeature:
     """Empty where the feature has none."""
 
 
-class Composer(Protocol):
-    """Turns a case's active features into its report."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """What a report is composed from."""
 
-    def compose(self, case: Case, features: Sequence[ActiveFeature]) -> str:
-        """Return the findings section; `features` come most important first."""
+    case: Case
+    features: tuple[ActiveFeature, ...]
+    """Most important first."""
+
+
+class Composer(Protocol):
+    """Turns cases' active features into their reports."""
+
+    def compose(self, drafts: Sequence[Draft]) -> list[str | NoAnswer]:
+        """Return one findings section a draft, or why there is none; a draft's does not depend on the others."""
         ...
 
 
@@ -50,8 +59,11 @@ class Concat:
     ) -> None:
         self._space, self._max_sentences, self._share, self._order = space, max_sentences, share, order
 
-    def compose(self, case: Case, features: Sequence[ActiveFeature]) -> str:  # noqa: ARG002 - the features say it all
-        """Return the findings section; "" where no active feature has a description."""
+    def compose(self, drafts: Sequence[Draft]) -> list[str | NoAnswer]:
+        """Return the findings sections; "" where no active feature has a description."""
+        return [self._joined(draft.features) for draft in drafts]
+
+    def _joined(self, features: Sequence[ActiveFeature]) -> str:
         said = [(active.importance, split(active.description)) for active in features]
         sentences = list(dict.fromkeys(s for _, part in said for s in part))
         chosen = self._choose(self._heaviest_first(sentences, said)) if sentences else []

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
-from bench.contracts import Floats
+from bench.contracts import Floats, NoAnswer
 from systems.sae_rad.sentences import blemish, contradict, covers, split, tidy, widens, without_change
 from systems.sae_rad.vectors import SentenceSpace, agreement
 
@@ -15,11 +16,31 @@ CAUTION = 0.05
 """Added to a standard error: how far support may exceed the base rate by the looseness of word overlap alone."""
 
 
-class Describer(Protocol):
-    """Turns the reports of a feature's most activating images into its description."""
+@dataclass(frozen=True, slots=True)
+class TopReports:
+    """The reports of a feature's most activating training images, highest activation first."""
 
-    def describe(self, reports: Sequence[str], activations: Sequence[float]) -> str:
-        """Return the description; "" where the reports have nothing in common. `reports` come highest first."""
+    feature: int
+    reports: tuple[str, ...]
+    activations: tuple[float, ...]
+    """a_i > 0 of each report's image."""
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """What a feature stands for."""
+
+    text: str
+    """Empty where the reports have nothing in common."""
+    reasoning: str = ""
+    """What a language model said before its description."""
+
+
+class Describer(Protocol):
+    """Turns the reports of features' most activating images into descriptions."""
+
+    def describe(self, features: Sequence[TopReports]) -> list[Description | NoAnswer]:
+        """Return one description a feature, or why there is none; a feature's does not depend on the others."""
         ...
 
 
@@ -41,10 +62,13 @@ class Consensus:
     """
 
     def __init__(self, space: SentenceSpace, *, sentences: int, further: float, least: float) -> None:
-        self._space, self._sentences, self._further, self._least = space, sentences, further, least
+        self._space, self._most, self._further, self._least = space, sentences, further, least
 
-    def describe(self, reports: Sequence[str], activations: Sequence[float]) -> str:
-        """Return one to `sentences` sentences of the reports; "" where none scores more than `least`."""
+    def describe(self, features: Sequence[TopReports]) -> list[Description | NoAnswer]:
+        """Return one to `sentences` sentences of each feature's reports; "" where none scores more than `least`."""
+        return [Description(self._sentences_of(top.reports, top.activations)) for top in features]
+
+    def _sentences_of(self, reports: Sequence[str], activations: Sequence[float]) -> str:
         parts = [[without_change(s) for s in split(report)] for report in reports]
         source: dict[str, int] = {}
         for k, part in enumerate(parts):
@@ -78,7 +102,7 @@ class Consensus:
         least = max(self._least, self._further * scores[order[0]])
         chosen: list[str] = []
         for i in order:
-            if len(chosen) == self._sentences or scores[i] < least or scores[i] <= self._least:
+            if len(chosen) == self._most or scores[i] < least or scores[i] <= self._least:
                 break
             if self._adds(chosen, candidates[i]):
                 chosen.append(candidates[i])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -98,6 +98,29 @@ class Active:
         """Return the feature ids (ascending) and activations of row k."""
         part = slice(self.indptr[k], self.indptr[k + 1])
         return self.features[part], self.activations[part]
+
+    def rows(self) -> NDArray[np.int64]:
+        """Return the row of each entry, [nnz]."""
+        return np.repeat(np.arange(len(self)), np.diff(self.indptr))
+
+    def spread(self, there: NDArray[np.bool_]) -> Active:
+        """Return the same entries over more rows: row k goes to the k-th True of `there`; the others are empty.
+
+        Raises ValueError unless `there` has as many True as there are rows.
+        """
+        if int(there.sum()) != len(self):
+            raise ValueError(f"{int(there.sum())} places for {len(self)} rows")
+        counts = np.zeros(len(there), np.int64)
+        counts[there] = np.diff(self.indptr)
+        return Active(np.concatenate([[0], counts.cumsum()]), self.features, self.activations)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Active]) -> Active:
+        """Return the rows of all parts, one after the other; at least one part."""
+        counts = np.concatenate([np.diff(part.indptr) for part in parts])
+        features, activations = ([getattr(p, name) for p in parts] for name in ("features", "activations"))
+        indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
+        return cls(indptr, np.concatenate(features), np.concatenate(activations))
 
 
 @contextmanager

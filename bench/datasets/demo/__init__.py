@@ -97,6 +97,10 @@ class Demo:
         trained = [names_of(self.truth[case.images[0].path.stem]) for case in self.cases("train")]
         return [*lines, *(Count(f"train, {code}", sum(code in names for names in trained)) for code in CATALOGUE)]
 
+    def findings(self, split: str) -> Mapping[str, frozenset[str]]:
+        """Return case id → codes of the findings drawn on the case's first image: for measuring, not for learning."""
+        return {case.id: names_of(self.truth[case.images[0].path.stem]) for case in self.cases(split)}
+
     @cached_property
     def truth(self) -> Mapping[str, tuple[Finding, ...]]:
         """Image (dicom_id, the stem of its file) → the findings drawn on it, () where the chest is normal.

@@ -38,7 +38,7 @@ def locate(model: str, revision: str | None, context: Context) -> Path:
                 f"revision {revision!r}: {model} is a folder, which has no revisions; leave the option out"
             )
         return _checked(folder, model)
-    if not _is_hub_id(model):
+    if not is_hub_id(model):
         raise Unavailable(f"no folder {folder}", "give the folder of a checkpoint (config.json, model.safetensors …)")
     cached = _snapshot(model, revision, local=True)
     if cached is not None and _whole(cached):
@@ -47,7 +47,8 @@ def locate(model: str, revision: str | None, context: Context) -> Path:
         return _checked(_fetched(model, revision), model)
 
 
-def _is_hub_id(model: str) -> bool:
+def is_hub_id(model: str) -> bool:
+    """Return whether a name may be an id of the hub, and is surely no path."""
     return not model.startswith((".", "~", "/")) and model.count("/") <= 1 and "\\" not in model
 
 
@@ -167,12 +168,13 @@ def identity(folder: Path, context: Context) -> Mapping[str, Any]:
     """
     return {
         "weights": [file_sha256(path, context) for path in weight_files(folder)],
-        "config": _plain(read_json(folder / CONFIG)),
-        "processor": _plain(read_json(processor_file(folder, str(folder)))),
+        "config": plain(read_json(folder / CONFIG)),
+        "processor": plain(read_json(processor_file(folder, str(folder)))),
     }
 
 
-def _plain(settings: Any) -> Any:
+def plain(settings: Any) -> Any:
+    """Return settings without what only says where a checkpoint was made."""
     if isinstance(settings, dict):
-        return {key: _plain(value) for key, value in settings.items() if key not in PROVENANCE}
-    return [_plain(value) for value in settings] if isinstance(settings, list) else settings
+        return {key: plain(value) for key, value in settings.items() if key not in PROVENANCE}
+    return [plain(value) for value in settings] if isinstance(settings, list) else settings

@@ -53,19 +53,24 @@ UNLOADABLE = (OSError, ValueError, KeyError, ImportError, AttributeError, Runtim
 """What transformers raises for a checkpoint it does not understand, or that is damaged."""
 
 
-class HFOptions(Options):
-    """Options of `HFEncoder`."""
+class PassOptions(Options):
+    """Options of every encoder that runs a model of transformers."""
 
-    model: str = Field(min_length=1)
-    """Id on the Hugging Face hub, or a folder with config.json, preprocessor_config.json and safetensors weights."""
-    revision: str | None = None
-    """Branch, tag or commit of a hub id; by default the one in the local cache, else the newest."""
     batch_size: int | None = Field(None, ge=1)
     """Images a forward pass; by default 1 on a CPU and, by memory, up to 128 on a GPU."""
     workers: int | None = Field(None, ge=1)
     """Threads that decode and preprocess; by default 2 on a CPU, one a core (16 at most) beside a GPU."""
     precision: Literal["auto", "float32", "tf32", "float16", "bfloat16"] = "auto"
     """Arithmetic of the model. auto: tf32 on CUDA from Ampere on, else float32. float16 and bfloat16 are autocast."""
+
+
+class HFOptions(PassOptions):
+    """Options of `HFEncoder`."""
+
+    model: str = Field(min_length=1)
+    """Id on the Hugging Face hub, or a folder with config.json, preprocessor_config.json and safetensors weights."""
+    revision: str | None = None
+    """Branch, tag or commit of a hub id; by default the one in the local cache, else the newest."""
 
 
 class RadDinoOptions(HFOptions):
@@ -75,36 +80,29 @@ class RadDinoOptions(HFOptions):
     """Id on the Hugging Face hub, or the folder of a copy."""
 
 
-class HFEncoder:
-    """Any vision model of transformers, from the hub or a folder.
+class VisionEncoder:
+    """What encoders that run a vision model of transformers share: preprocessing, forward passes, refusals.
 
-    Cheap to build: the checkpoint is looked for on the first use of `dim` or `fingerprint`, the model loaded by the
-    first `encode`. No code of a repository is ever run, and no pickle opened.
+    A subclass says what the model is: `_config`, its configuration; `_network`, the model with its image processor;
+    `_identity`, what its weights and preprocessing are known by. `name` stands for it in messages.
     """
 
-    Options: type[HFOptions] = HFOptions
-    argument = "model"
-
-    def __init__(self, options: HFOptions, context: Context) -> None:
-        self.options, self.context = options, context
+    def __init__(self, name: str, options: PassOptions, context: Context) -> None:
+        self.name, self.context = name, context
         self.precision: Precision = resolve_precision(options.precision, context.device)
         self.batch_size = options.batch_size or default_batch_size(context.device)
         self.workers = options.workers or default_workers(context.device)
 
-    @cached_property
-    def folder(self) -> Path:
-        """Where the checkpoint lies. Raises Unavailable where it is not to be had."""
-        for package in ("torch", "transformers"):
-            _imported(package, self.options.model)
-        return checkpoints.locate(self.options.model, self.options.revision, self.context)
-
-    @cached_property
+    @property
     def _config(self) -> Any:
-        return vision_config(self.folder, self.options.model)
+        raise NotImplementedError
 
-    @cached_property
+    @property
     def _network(self) -> Network:
-        return Network(self.folder, self.options.model, self._config, self.context.device, self.precision)
+        raise NotImplementedError
+
+    def _identity(self) -> Mapping[str, Any]:
+        raise NotImplementedError
 
     @property
     def dim(self) -> int:
@@ -112,21 +110,21 @@ class HFEncoder:
         sizes = getattr(self._config, "hidden_sizes", None)
         dim = getattr(self._config, "hidden_size", None) or (sizes[-1] if sizes else None)
         if not isinstance(dim, int):
-            raise BenchError(f"{self.options.model}: its config.json names no hidden_size; is it a vision model?")
+            raise BenchError(f"{self.name}: its config.json names no hidden_size; is it a vision model?")
         return dim
 
     def fingerprint(self) -> str:
         """Return a hash of weights, configuration, processor settings, precision and pooling rule.
 
-        The same wherever the checkpoint lies and for every batch size; reads the weights once to hash them, and loads
-        no model.
+        The same wherever a checkpoint lies and for every batch size; its weights are read once to be hashed, and no
+        model is loaded.
         """
         return self._fingerprint
 
     @cached_property
     def _fingerprint(self) -> str:
         parts = {
-            **checkpoints.identity(self.folder, self.context),
+            **self._identity(),
             "precision": self.precision,
             "pooling": POOLING,
             "version": VERSION,
@@ -172,13 +170,48 @@ class HFEncoder:
 
     def _checked(self, found: Embeddings) -> Embeddings:
         if found.shape[1:] != (self.dim,):
-            raise BenchError(f"{self.options.model} gives embeddings of {list(found.shape[1:])}, not of [{self.dim}]")
+            raise BenchError(f"{self.name} gives embeddings of {list(found.shape[1:])}, not of [{self.dim}]")
         if not np.isfinite(found).all():
             raise BenchError(
-                f"{self.options.model} gives embeddings that are not finite in {self.precision}: set precision to "
+                f"{self.name} gives embeddings that are not finite in {self.precision}: set precision to "
                 "float32, and if that does not help fetch the weights again"
             )
         return found
+
+
+class HFEncoder(VisionEncoder):
+    """Any vision model of transformers, from the hub or a folder.
+
+    Cheap to build: the checkpoint is looked for on the first use of `dim` or `fingerprint`, the model loaded by the
+    first `encode`. No code of a repository is ever run, and no pickle opened.
+    """
+
+    Options: type[HFOptions] = HFOptions
+    argument = "model"
+
+    def __init__(self, options: HFOptions, context: Context) -> None:
+        super().__init__(options.model, options, context)
+        self.options = options
+
+    @cached_property
+    def folder(self) -> Path:
+        """Where the checkpoint lies. Raises Unavailable where it is not to be had."""
+        need_packages(self.name)
+        return checkpoints.locate(self.options.model, self.options.revision, self.context)
+
+    @cached_property
+    def _config(self) -> Any:
+        return vision_config(self.folder, self.name)
+
+    @cached_property
+    def _network(self) -> Network:
+        with quiet():
+            processor = load_processor(self.folder, self.name)
+            model, trained_pooler = _load_model(self.folder, self.name, self._config)
+        return Network(self.name, processor, model, trained_pooler, self.context.device, self.precision)
+
+    def _identity(self) -> Mapping[str, Any]:
+        return checkpoints.identity(self.folder, self.context)
 
 
 class RadDino(HFEncoder):
@@ -188,15 +221,14 @@ class RadDino(HFEncoder):
 
 
 class Network:
-    """A loaded model with its image processor."""
+    """A model of transformers with its image processor, on a device; `use_pooler` where its pooler may be used."""
 
-    def __init__(self, folder: Path, name: str, config: Any, device: str, precision: Precision) -> None:
+    def __init__(
+        self, name: str, processor: Any, model: Any, use_pooler: bool, device: str, precision: Precision
+    ) -> None:
         self.name, self.device, self.precision = name, device, precision
-        with quiet():
-            self.processor = _load_processor(folder, name)
-            model, trained_pooler = _load_model(folder, name, config)
+        self.processor, self.use_pooler = processor, use_pooler
         self.model = model.eval().requires_grad_(False).to(device)
-        self.use_pooler = trained_pooler
         self._grey_first = _resizes_bands_alone(self.processor)
 
     def preprocess(self, picture: Picture) -> np.ndarray:
@@ -301,11 +333,13 @@ def default_workers(device: str) -> int:
     return min(cores, 2 if device == "cpu" else 16)
 
 
-def _imported(package: str, model: str) -> Any:
-    try:
-        return importlib.import_module(package)
-    except ImportError:
-        raise missing_package(f"the encoder {model}", package, "hf") from None
+def need_packages(model: str) -> None:
+    """Raise Unavailable where torch or transformers is not installed."""
+    for package in ("torch", "transformers"):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise missing_package(f"the encoder {model}", package, "hf") from None
 
 
 def _picture(image: Path) -> Picture:
@@ -338,16 +372,16 @@ def vision_config(folder: Path, name: str) -> Any:
     """Return the configuration of a checkpoint; of a model of images and texts that of its image side."""
     from transformers import AutoConfig
 
-    with _explained(name), quiet():
+    with explained(name), quiet():
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
     return getattr(config, "vision_config", None) or config
 
 
-def _load_processor(folder: Path, name: str) -> Any:
+def load_processor(folder: Path, name: str) -> Any:
     """Return the checkpoint's image processor on Pillow; torchvision's resizes to slightly other numbers."""
     from transformers import AutoImageProcessor
 
-    with _explained(name):
+    with explained(name):
         processor = AutoImageProcessor.from_pretrained(
             folder, backend="pil", trust_remote_code=False, local_files_only=True
         )
@@ -364,7 +398,7 @@ def _load_model(folder: Path, name: str, config: Any) -> tuple[Any, bool]:
     """
     from transformers import AutoModel
 
-    with _explained(name):
+    with explained(name):
         model, report = AutoModel.from_pretrained(
             folder,
             config=config,
@@ -386,7 +420,7 @@ def _faulty(report: Mapping[str, Any]) -> list[str]:
 
 
 @contextmanager
-def _explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Iterator[None]:
     """Turn what transformers raises about a checkpoint into a BenchError."""
     from safetensors import SafetensorError
 

@@ -40,7 +40,7 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": 
 def leaderboard(name: str | None, runs_dir: Path | None, fmt: str | None, columns: str, out: Path | None) -> None:
     """Show a table of the SAE-Rad paper, with the rows of your runs beside the published ones.
 
-    NAME is table1 … table5; without it the known tables are listed.
+    NAME is table1 … table5, or controls; without it the known tables are listed.
     """
     if name is None:
         _list()
@@ -66,12 +66,14 @@ def _build(name: str, runs_dir: Path | None, columns: str) -> Table:
     from dataclasses import replace
     from typing import cast
 
+    from leaderboards.notes import what_remains
     from leaderboards.tables import Columns, build
 
     folder = runs_dir or (DEFAULT_RUNS if DEFAULT_RUNS.is_dir() else None)
     table = build(name, folder, cast(Columns, columns))
     if folder is None:
-        note = f"There is no folder {DEFAULT_RUNS} here: only published rows are shown. --runs DIR names another."
+        remains = what_remains(any(table.rows()))
+        note = f"There is no folder {DEFAULT_RUNS} here: {remains}. --runs DIR names another."
         table = replace(table, notes=(*table.notes, note))
     return table
 

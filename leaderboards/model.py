@@ -93,6 +93,8 @@ class RunSpec(Options):
 
     systems: tuple[str, ...] = ()
     """Systems whose runs are shown; empty: all."""
+    order: tuple[str, ...] = ()
+    """Labels of runs in the order of their rows; others follow, x2 before x10."""
     extra_scores: Literal["none", "variants", "all"] = "none"
     """Scores shown besides the columns with ``--columns full``: labelled variants of them ("x/Ma-14"), or all."""
 
@@ -106,7 +108,8 @@ class Definition(Options):
     """Whether the best of each group stands in bold."""
     runs: RunSpec = RunSpec()
     columns: tuple[ColumnSpec, ...]
-    groups: tuple[GroupSpec, ...]
+    groups: tuple[GroupSpec, ...] = ()
+    """Published rows; none where there is no publication to stand beside."""
     notes: tuple[str, ...] = ()
 
     @model_validator(mode="after")

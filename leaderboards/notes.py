@@ -39,7 +39,7 @@ def compose(
         *_missing(measured, columns),
         *_incomplete(runs, measured, columns),
         *_signatures(measured, columns),
-        *_unused(unused, bool(runs)),
+        *_unused(unused, bool(runs), bool(published.rows)),
     ]
 
 
@@ -163,11 +163,16 @@ def _recipe(signed: Mapping[str, Sequence[str]]) -> str:
     return f"differs, rows are compared only where theirs is the same: {' · '.join(each)}"
 
 
-def _unused(unused: Unused, any_row: bool) -> Iterator[str]:
+def _unused(unused: Unused, any_row: bool, any_published: bool) -> Iterator[str]:
     if unused.others:
         names = ", ".join(f"{run.label} ({run.folder})" for run in unused.others)
         yield f"Finished runs with nothing to show here: {names}."
     for run in unused.skipped:
         yield f"Skipped {run.folder}: {_sentence(run.why)}"
     if unused.folder is not None and not (any_row or unused.others or unused.skipped):
-        yield f"No run below {unused.folder}: only published rows are shown."
+        yield f"No run below {unused.folder}: {what_remains(any_published)}."
+
+
+def what_remains(any_published: bool) -> str:
+    """Return what a leaderboard without a run shows."""
+    return "only published rows are shown" if any_published else "there is nothing to show"

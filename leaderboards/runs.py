@@ -135,7 +135,7 @@ def find(root: Path) -> tuple[list[Run], list[Skipped]]:
     for folder, finished in sorted(_folders(root)):
         name = folder.relative_to(root).as_posix()
         if not finished:
-            skipped.append(Skipped(name, "not finished (no done.json); the bench run that began it continues it"))
+            skipped.append(Skipped(name, "not finished (no done.json); the command that began it continues it"))
             continue
         try:
             runs.append(_read(folder, name))

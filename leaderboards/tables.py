@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -76,7 +77,14 @@ def _choose(defined: Definition, found: Sequence[Run]) -> tuple[list[Run], list[
     wanted = [run for run in found if _belongs(defined, run)]
     labels = Counter((run.cases, run.label) for run in wanted)
     named = [replace(r, label=f"{r.label} ({r.folder})") if labels[r.cases, r.label] > 1 else r for r in wanted]
-    return sorted(named, key=lambda run: (run.label, run.folder)), [run for run in found if not _belongs(defined, run)]
+    rank = {label: at for at, label in enumerate(defined.runs.order)}
+    ordered = sorted(named, key=lambda run: (rank.get(run.summary.label, len(rank)), _natural(run.label), run.folder))
+    return ordered, [run for run in found if not _belongs(defined, run)]
+
+
+def _natural(label: str) -> tuple[tuple[str, int], ...]:
+    """Return what sorts x2 before x10: each part of text with the number that follows it."""
+    return tuple((text, int(digits or -1)) for text, digits in re.findall(r"(\D*)(\d*)", label))
 
 
 def _belongs(defined: Definition, run: Run) -> bool:

@@ -335,6 +335,45 @@ def test_tables_3_and_5_take_the_facts_of_sae_rad_runs(tmp_path: Path) -> None:
     assert best(tmp_path, "L0", "table5") == []  # the paper bolds nothing there
 
 
+def test_features_and_dead_ones_are_shown_in_full(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {}, label="a", facts={**FACTS, "features": 49_152.0, "dead_features": 0.0})
+    for name in ("table3", "table5"):
+        table = leaderboards.build(name, tmp_path, "full")
+        assert (cell(table, "a", "features").text, cell(table, "a", "dead_features").text) == ("49,152", "0")
+
+
+def test_rows_of_a_sweep_stand_in_the_order_of_the_published_ones(tmp_path: Path) -> None:
+    for label in ("x32-dense", "x64-inds", "x128", "x100", "x64", "x9", "x32", "X1"):
+        write_run(tmp_path / label, {"RadFact": score(0.3)}, label=label, facts=FACTS)
+    order = ["x128", "x64", "x32", "x32-dense", "x64-inds", "X1", "x9", "x100"]
+    for name in ("table2", "table5"):
+        assert [row.label for row in measured(leaderboards.build(name, tmp_path))] == order
+
+
+CONTROLS = ("no-features", "other-image", "untrained-sae", "untrained-encoder", "neurons")
+
+
+def test_controls_stand_below_sae_rad_and_nothing_else_does(tmp_path: Path) -> None:
+    systems = [*(f"sae-rad-{name}" for name in CONTROLS), "sae-rad", "constant"]
+    for system in systems:
+        write_run(tmp_path / system, {"RadFact": score(0.3), "mine": score(0.2)}, label=system, system=system)
+    table = leaderboards.build("controls", tmp_path)
+    assert [row.label for row in table.rows()] == ["sae-rad", *(f"sae-rad-{name}" for name in CONTROLS)]
+    assert [column.key for column in table.columns] == [column.key for column in leaderboards.build("table1").columns]
+    assert [row.label for row in measured(leaderboards.build("table2", tmp_path))] == ["sae-rad"]
+
+
+@pytest.mark.parametrize("fmt", FORMATS)
+def test_a_leaderboard_without_any_row_is_rendered(fmt: str, tmp_path: Path) -> None:
+    table = leaderboards.build("controls", tmp_path)
+    text = leaderboards.render(table, fmt)
+    assert "RadFact" in text
+    assert f"No run below {tmp_path}: there is nothing to show." in table.notes
+    console = Console(width=80, file=io.StringIO(), record=True)
+    console.print(Drawing(table))
+    assert "there is nothing to show" in " ".join(console.export_text().split())
+
+
 def test_facts_of_different_encoders_are_not_compared(tmp_path: Path) -> None:
     for label, encoder, l0 in [("a", "pixels", 1.0), ("b", "rad-dino", 2.0)]:
         config = {"systems": {label: {"use": "sae-rad", "encoder": encoder}}}
@@ -483,8 +522,8 @@ def test_published_numbers_are_text_in_the_data_files() -> None:
     folder = Path(str(leaderboards.__file__)).parent / "data"
     for file in sorted(folder.glob("*.yaml")):
         raw = yaml.safe_load(file.read_text())
-        values = [v for group in raw["groups"] for row in group["rows"] for v in row["values"].values()]
-        assert values
+        values = [v for group in raw.get("groups", ()) for row in group["rows"] for v in row["values"].values()]
+        assert bool(values) == (file.stem in PAPER)
         assert all(isinstance(value, str) for value in values)
         assert raw["name"] == file.stem
 
@@ -515,7 +554,7 @@ def nasty(tmp_path: Path) -> Table:
 
 
 @pytest.mark.parametrize("fmt", FORMATS)
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [*PAPER, "controls"])
 def test_the_same_table_is_the_same_text(fmt: str, name: str, tmp_path: Path) -> None:
     write_run(
         tmp_path / "b" / "x", {"BL4": score(0.2), "RadFact": score(0.3)}, label="x", facts={**FACTS, "n_train": 1.0}
@@ -730,7 +769,7 @@ def test_latex_writes_powers_of_ten_as_mathematics() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("name", PAPER)
+@pytest.mark.parametrize("name", [*PAPER, "controls"])
 def test_latex_compiles(name: str, nasty: Table, tmp_path: Path) -> None:
     tables = [leaderboards.build(name, columns="full"), *([nasty] if name == "table1" else [])]
     packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}"
@@ -766,14 +805,14 @@ def call(bench: Callable[..., Any]) -> Callable[..., Any]:
 def test_without_a_name_the_known_tables_are_listed(call: Callable[..., Any]) -> None:
     result = call()
     assert result.code == 0
-    assert [line.split()[0] for line in result.out.splitlines()] == list(PAPER)
+    assert [line.split()[0] for line in result.out.splitlines()] == ["controls", *PAPER]
 
 
 @pytest.mark.parametrize("name", ["tabel1", "../data/table1", "", "table1.yaml"])
 def test_an_unknown_name_is_an_error_that_lists_the_known_ones(name: str, call: Callable[..., Any]) -> None:
     result = call(name)
     assert result.code == 2
-    assert "table1, table2, table3, table4, table5" in result.err
+    assert "controls, table1, table2, table3, table4, table5" in result.err
     assert result.out == ""
 
 
@@ -786,6 +825,12 @@ def test_without_runs_the_published_rows_are_shown_and_said_to_be_all(call: Call
     assert result.code == 0
     assert "**50.4**" in result.out
     assert "There is no folder runs here" in result.out
+
+
+def test_controls_without_runs_say_that_there_is_nothing_to_show(call: Callable[..., Any]) -> None:
+    result = call("controls")
+    assert result.code == 0
+    assert "There is no folder runs here: there is nothing to show." in result.out
 
 
 def test_runs_of_the_working_folder_are_found(call: Callable[..., Any]) -> None:
@@ -872,6 +917,7 @@ def test_the_command_imports_click_and_little_else() -> None:
 
 
 def test_definitions_are_complete() -> None:
-    for name in leaderboards.names():
+    assert set(leaderboards.names()) == {*PAPER, "controls"}
+    for name in PAPER:
         assert definition(name).title.startswith(f"Table {name.removeprefix('table')}: ")
         assert replace(leaderboards.build(name), notes=()).notes == ()

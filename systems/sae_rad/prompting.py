@@ -1,0 +1,228 @@
+"""Prompts as text files: templates with placeholders and blocks, and text put into them that cannot forge their form.
+
+The syntax is told in docs/sae-rad-prompts.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from bench.contracts import LLM, Answer, Message, NoAnswer, Question
+from bench.errors import BenchError
+
+T = TypeVar("T")
+Task = Literal["describe", "compose"]
+Role = Literal["system", "user"]
+
+FORM = 1
+"""Counts up when a template with the same values gives another prompt."""
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What a task's templates may use."""
+
+    placeholders: frozenset[str]
+    needed: frozenset[str]
+    blocks: frozenset[str]
+
+
+_TASKS: Mapping[Task, _Known] = {
+    "describe": _Known(frozenset({"reports"}), frozenset({"reports"}), frozenset()),
+    "compose": _Known(
+        frozenset({"features", "indication", "priors", "sentences"}),
+        frozenset({"features"}),
+        frozenset({"features", "indication", "priors"}),
+    ),
+}
+_PLACEHOLDER = re.compile(r"\{([A-Za-z_]\w*)\}")
+_DIRECTIVE = re.compile(r"\s*\[\[(.*)\]\]\s*")
+_IF = re.compile(r"if (?P<not>not )?(?P<name>\w+)")
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A line of a template, and what it depends on."""
+
+    role: Role
+    text: str
+    block: str = ""
+    """Value on which the line depends; "" for one that always stands."""
+    there: bool = True
+    """Whether that value must be there, or must not."""
+
+    def stands(self, values: Mapping[str, str]) -> bool:
+        return not self.block or bool(values.get(self.block)) is self.there
+
+
+@dataclass(frozen=True)
+class Template:
+    """A prompt with gaps."""
+
+    source: str
+    """The file it came from, for messages."""
+    text: str
+    pieces: tuple[_Piece, ...]
+
+    @property
+    def placeholders(self) -> frozenset[str]:
+        """Names of the gaps."""
+        return frozenset(name for piece in self.pieces for name in _PLACEHOLDER.findall(piece.text))
+
+    def fill(self, values: Mapping[str, str]) -> tuple[Message, ...]:
+        """Return the turns of a prompt: a system message where the template has one, and the user's turn.
+
+        A value that is missing or "" counts as not there: its blocks are left out, its gap stays empty. Values are put
+        in as they are, so they must have passed `line` or `lines` before.
+        """
+        said: dict[Role, str] = {"system": "", "user": ""}
+        for piece in self.pieces:
+            if piece.stands(values):
+                said[piece.role] += _PLACEHOLDER.sub(lambda gap: values.get(gap[1], ""), piece.text)
+        return tuple(Message(role, text.strip()) for role, text in said.items() if text.strip())
+
+    def digest(self) -> str:
+        """Return 8 hex digits of the template and of how it is filled in."""
+        return hashlib.sha256(f"{FORM}\n{self.text}".encode()).hexdigest()[:8]
+
+
+# ------------------------------------------------------------------ reading templates
+
+
+def load(task: Task, path: Path | str | None = None) -> Template:
+    """Return the template of a file; without one, the template of this package.
+
+    Raises BenchError naming the file, and the line or placeholder, where it cannot be read or lacks what it needs.
+    """
+    if path is None:
+        name = f"{task}.txt"
+        return parse(task, (files("systems.sae_rad") / "prompts" / name).read_text(encoding="utf-8"), name)
+    where = f"template of {task} {str(path)!r}"
+    try:
+        text = Path(path).read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise BenchError(f"{where}: there is no such file") from None
+    except UnicodeDecodeError as err:
+        raise BenchError(f"{where}: not UTF-8 (byte {err.start}): save it as UTF-8") from None
+    except (OSError, ValueError) as err:
+        raise BenchError(f"{where}: cannot be read: {err}") from None
+    return parse(task, text, where)
+
+
+def parse(task: Task, text: str, source: str) -> Template:
+    """Return the template that a text holds; `source` names it in messages."""
+    known = _TASKS[task]
+    template = Template(source, text, tuple(_pieces(text, source, known)))
+    found = template.placeholders
+    if unknown := sorted(found - known.placeholders):
+        raise BenchError(f"{source}: unknown placeholder {_braced(unknown)}; known: {_braced(known.placeholders)}")
+    if missing := sorted(known.needed - found):
+        raise BenchError(f"{source}: has no placeholder {_braced(missing)}; put it where its text is to stand")
+    if not any(piece.role == "user" and piece.text.strip() for piece in template.pieces):
+        raise BenchError(f"{source}: there is no text below [[user]]")
+    return template
+
+
+def _braced(names: frozenset[str] | Sequence[str]) -> str:
+    return ", ".join(f"{{{name}}}" for name in sorted(names))
+
+
+def _pieces(text: str, source: str, known: _Known) -> Iterator[_Piece]:
+    lines = text.split("\n")
+    role: Role = "system" if "user" in map(_told, lines) else "user"
+    block, there, opened = "", True, 0
+    for number, line in enumerate(lines, 1):
+        told = _told(line)
+        condition = _IF.fullmatch(told or "")
+        if told is None:
+            yield _Piece(role, f"{line}\n", block, there)
+        elif told == "user" and role == "system" and not block:
+            role = "user"
+        elif told == "end" and block:
+            block, there = "", True
+        elif condition and not block and condition["name"] in known.blocks:
+            block, there, opened = condition["name"], not condition["not"], number
+        else:
+            raise BenchError(f"{source}, line {number}: [[{told}]] {_why_not(told, role, block, known)}")
+    if block:
+        raise BenchError(f"{source}, line {opened}: a block without [[end]]")
+
+
+def _told(line: str) -> str | None:
+    """Return what a line between double brackets says, words apart by one blank; None for a line of text."""
+    match = _DIRECTIVE.fullmatch(line)
+    return " ".join(match[1].split()) if match else None
+
+
+def _why_not(told: str, role: Role, block: str, known: _Known) -> str:
+    """Return why a line in double brackets cannot stand where it does."""
+    if told == "end":
+        return "ends no block"
+    if block:
+        return f"within the block of {block!r}: end that first, by a line [[end]]"
+    if told == "user":
+        return "stands a second time" if role == "user" else ""
+    blocks = (f"[[if {'not ' * no}{name}]]" for name in sorted(known.blocks) for no in (False, True))
+    return f"is not known; known: {', '.join(['[[user]]', *blocks, *(['[[end]]'] if known.blocks else [])])}"
+
+
+# ------------------------------------------------------------------ text put into a prompt
+
+_TAG = re.compile(r"<(?!\s*[=.\d])")
+"""A "<" that no number follows: it could open a tag of a template, or a mark of a model's chat format."""
+_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
+
+
+def line(text: str) -> str:
+    """Return a text as one line that can forge neither tags nor what starts a line."""
+    return " ".join(_harmless(text).split())
+
+
+def lines(text: str) -> str:
+    """Return a text with its lines, which can forge no tags; blanks are squeezed, empty lines left out."""
+    squeezed = (" ".join(one.split()) for one in _harmless(text).splitlines())
+    return "\n".join(one for one in squeezed if one)
+
+
+def _harmless(text: str) -> str:
+    return _TAG.sub("‹", _CONTROL.sub(" ", text))
+
+
+# ------------------------------------------------------------------ asking
+
+
+class Malformed(ValueError):
+    """What is wrong with an answer, in words for the model that gave it."""
+
+
+def ask(llm: LLM, questions: Sequence[Question], read: Callable[[Question, str], T], title: str) -> list[T | NoAnswer]:
+    """Return what `read` makes of the answer to each question, or why there is none.
+
+    read(question, text) raises Malformed; the model is then asked again with these words. Raises ServerLost where the
+    server went away.
+    """
+
+    def check(question: Question, answer: Answer) -> str | None:
+        try:
+            read(question, answer.text)
+        except Malformed as fault:
+            return str(fault)
+        return None
+
+    answers = llm.ask(questions, check, title) if questions else []
+    return [_result(question, answer, read) for question, answer in zip(questions, answers, strict=True)]
+
+
+def _result(question: Question, answer: Answer | NoAnswer, read: Callable[[Question, str], T]) -> T | NoAnswer:
+    if isinstance(answer, NoAnswer):
+        return answer
+    try:
+        return read(question, answer.text)
+    except Malformed as fault:  # from a model that does not check
+        return NoAnswer("malformed", str(fault))

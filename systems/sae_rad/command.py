@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from systems.sae_rad import opened
+from systems.sae_rad import cli_describe, opened
 
 
 @click.group("sae-rad")
@@ -42,3 +42,6 @@ def _print_facts(label: str, facts: Mapping[str, float]) -> None:
     for name, value in facts.items():
         table.add_row(name, f"{value:,.0f}" if float(value).is_integer() else f"{value:.4f}")
     Console().print(table)
+
+
+sae_rad.add_command(cli_describe.describe)

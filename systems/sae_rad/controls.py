@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from bench.contracts import Case, Embeddings, Evidence, PlanLine, TrainingSet
@@ -18,9 +20,6 @@ from systems.sae_rad.options import SAERadOptions
 from systems.sae_rad.system import Important, SAERad, need_torch
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from systems.sae_rad.dictionary import Dictionary
 
 
@@ -88,13 +87,14 @@ class OtherImage(SAERad):
 
     def _other(self, case: Case) -> int:
         """Return the row of a training image of another patient."""
-        n = len(self.train_cases)
-        start = int.from_bytes(hashlib.sha256(f"{self._context.seed}/{case.id}".encode()).digest()[:8], "big") % n
-        for step in range(n):
-            row = (start + step) % n
+        if all(other.group == case.group for other in self.train_cases):
+            raise BenchError(f"sae-rad-other-image: all training images are of the patient of case {case.id!r}")
+        seed = hashlib.sha256(f"{self._context.seed}/{case.id}".encode()).digest()
+        draws = np.random.default_rng(int.from_bytes(seed[:16], "big"))
+        while True:
+            row = int(draws.integers(len(self.train_cases)))
             if self.train_cases[row].group != case.group:
                 return row
-        raise BenchError(f"sae-rad-other-image: all training images are of the patient of case {case.id!r}")
 
     def _notes(self, case: Case) -> Sequence[Evidence]:
         other = self.train_cases[self._other(case)]

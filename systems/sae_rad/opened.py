@@ -115,7 +115,7 @@ class Opened:
 
 
 @contextmanager
-def opened(settings: Config, entry: Entry) -> Iterator[Opened]:
+def opened(settings: Config, entry: Entry, *, prepare: bool = True) -> Iterator[Opened]:
     """Open the dataset, build the system, and train it or load it; its work folder is gone afterwards."""
     from bench.run import DatasetTraining, make_context, open_dataset
 
@@ -124,7 +124,8 @@ def opened(settings: Config, entry: Entry) -> Iterator[Opened]:
         dataset = open_dataset(settings, context)
         train = DatasetTraining(dataset, frozenset())
         system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
-        system.prepare(train)
+        if prepare:
+            system.prepare(train)
         if context.problems:
             context.console.print(
                 f"{len(context.problems):,} images or reports could not be used; bench doctor lists them", markup=False

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from bench.contracts import LLM, Case, PlanLine, Question, TrainingSet
-from systems.sae_rad.compose import Draft
+from systems.sae_rad.compose import ActiveFeature, Draft
 from systems.sae_rad.describe import TopReports
 
 if TYPE_CHECKING:
-    from systems.sae_rad.system import SAERad
+    from systems.sae_rad.system import Important, SAERad
 
 CHARS_A_TOKEN = 4
 """English prose in the usual tokenisers, roughly."""
+CHARS = 130
+"""Length of a description, roughly."""
 ANSWER_TOKENS = {"describe": 600, "compose": 150}
 """Length of an answer, roughly: reasoning over ten reports and a sentence, or a findings section."""
+CALLS = {
+    "describe": "features described: questions to the language model",
+    "compose": "reports composed: questions to the language model",
+}
 
 
 def lines(system: SAERad, train: TrainingSet, cases: Sequence[Case]) -> list[PlanLine]:
@@ -24,22 +30,30 @@ def lines(system: SAERad, train: TrainingSet, cases: Sequence[Case]) -> list[Pla
         return _unknown(system, len(cases))
     system.prepare(train)
     active, readable = system.active(cases)
-    found = {k: system.features_of(case, *active.row(k)) for k, case in enumerate(cases) if readable[k]}
-    wanted = list(dict.fromkeys(f for features in found.values() for f, _ in features))
-    described = describing(system, [system.top_reports(feature) for feature in wanted])
-    composed = {k: features for k, features in found.items() if features}
+    every = (system.features_of(case, *active.row(k)) if readable[k] else [] for k, case in enumerate(cases))
+    found = {k: features for k, features in enumerate(every) if features}
+    tops = [system.top_reports(feature) for feature in dict.fromkeys(f for fs in found.values() for f, _ in fs)]
+    described = describing(system, tops)
     if system.options.compose.by != "llm":
-        return [*described, PlanLine("reports composed without a language model", len(composed), "reports")]
-    if any(line.what == CALLS["describe"] and line.amount for line in described):
-        # Their prompts hold descriptions that are still to be made, so that none can have been answered before.
-        return [*described, PlanLine(CALLS["compose"], len(composed), "calls")]
-    return [*described, *composing(system, [system.draft(cases[k], features) for k, features in composed.items()])]
+        return [*described, PlanLine("reports composed without a language model", len(found), "reports")]
+    unknown = _unanswered(system, tops) if any(line.amount for line in described) else frozenset()
+    late = {k for k, features in found.items() if any(feature in unknown for feature, _ in features)}
+    drafts = [system.draft(cases[k], features) for k, features in found.items() if k not in late]
+    return [*described, *composing(system, drafts, [_foreseen(cases[k], found[k]) for k in late])]
 
 
-CALLS = {
-    "describe": "features described: questions to the language model",
-    "compose": "reports composed: questions to the language model",
-}
+def _foreseen(case: Case, features: Important) -> Draft:
+    """Return a draft of the length it will have once its features are described."""
+    return Draft(case, tuple(ActiveFeature(feature, importance, "x" * CHARS) for feature, importance in features))
+
+
+def _unanswered(system: SAERad, tops: Sequence[TopReports]) -> frozenset[int]:
+    """Return the features whose description is still to be asked for."""
+    from systems.sae_rad.describe_llm import LLMDescriber
+
+    describer = system.describer
+    assert isinstance(describer, LLMDescriber)
+    return frozenset(top.feature for top in tops if top.reports and describer.llm.missing(describer.questions([top])))
 
 
 def _unknown(system: SAERad, n_cases: int) -> list[PlanLine]:
@@ -65,19 +79,24 @@ def describing(system: SAERad, tops: Sequence[TopReports]) -> list[PlanLine]:
     return _asked(describer.llm, questions, "describe")
 
 
-def composing(system: SAERad, drafts: Sequence[Draft]) -> list[PlanLine]:
-    """Return what composing these drafts takes; nothing without a language model."""
+def composing(system: SAERad, drafts: Sequence[Draft], later: Sequence[Draft] = ()) -> list[PlanLine]:
+    """Return what composing these drafts takes; nothing without a language model.
+
+    `later`: drafts whose features are still to be described, so that their questions cannot have been asked before.
+    """
     from systems.sae_rad.compose_llm import LLMComposer
 
     composer = system.composer
-    return _asked(composer.llm, composer.questions(drafts), "compose") if isinstance(composer, LLMComposer) else []
+    if not isinstance(composer, LLMComposer):
+        return []
+    return _asked(composer.llm, composer.questions(drafts), "compose", composer.questions(later))
 
 
-def _asked(llm: LLM, questions: Sequence[Question], kind: str) -> list[PlanLine]:
-    todo = llm.missing(questions)
-    total = sum(len(m.content) for question in questions for m in question.messages)
-    mean = total / max(1, len(questions))
-    tokens_in, tokens_out = int(todo * mean / CHARS_A_TOKEN), todo * ANSWER_TOKENS[kind]
+def _asked(llm: LLM, questions: Sequence[Question], kind: str, later: Sequence[Question] = ()) -> list[PlanLine]:
+    todo = llm.missing(questions) + len(later)
+    every = [*questions, *later]
+    chars = sum(len(message.content) for question in every for message in question.messages)
+    tokens_in, tokens_out = todo * chars // max(1, len(every)) // CHARS_A_TOKEN, todo * ANSWER_TOKENS[kind]
     found = [
         PlanLine(CALLS[kind], todo, "calls"),
         PlanLine(f"{kind}: prompt tokens, about", tokens_in, "tokens"),

@@ -318,8 +318,15 @@ class SAERad:
     def draft(self, case: Case, features: Important) -> Draft:
         """Return what the report of a case is composed from; features are described on demand."""
         self.describe(feature for feature, _ in features)
-        active = (ActiveFeature(feature, importance, self.description(feature)) for feature, importance in features)
+        active = (ActiveFeature(feature, importance, self._said(feature)) for feature, importance in features)
         return Draft(case, tuple(active))
+
+    def _said(self, feature: int) -> str:
+        """Return a description as the composer takes it: `concat` without the words that lead a language model's in."""
+        from systems.sae_rad.describe_llm import statement
+
+        text = self.description(feature)
+        return statement(text) if self.options.compose.by == "concat" and self.options.describe.by == "llm" else text
 
     def compose(self, drafts: Sequence[Draft]) -> list[str | NoAnswer]:
         """Return the report of each draft, or why a language model gave none."""

@@ -72,7 +72,8 @@ class Probe:
         """Return how many reports the trials compose at most: fewer where a feature has no sentence in the report."""
         if not self.features:
             return 0
-        removed = {f for t in self.trials for f in (t.feature, t.control) if f is not None}
+        alone = len(self.features) == 1  # without it the report is empty, and nothing is composed
+        removed = {f for t in self.trials for f in (t.feature, t.control) if f is not None and not alone}
         inserted = {t.inserted for t in self.trials} - {None}
         return 1 + len(removed) + len(inserted)
 
@@ -253,8 +254,10 @@ def examine(system: SAERad, block: Sequence[Probe]) -> list[list[dict[str, Any]]
     reports = system.compose([system.draft(probe.case, probe.features) for probe in there])
     looked = [_Examination(system, probe, report) for probe, report in zip(there, reports, strict=True)]
     tasks = [(one, task) for one in looked for task in one.tasks()]
-    for (one, task), text in zip(tasks, system.compose([one.draft(task) for one, task in tasks]), strict=True):
-        one.texts[task] = text
+    drafts = [one.draft(task) for one, task in tasks]
+    texts = iter(system.compose([draft for draft in drafts if draft.features]))
+    for (one, task), draft in zip(tasks, drafts, strict=True):
+        one.texts[task] = next(texts) if draft.features else ""  # as the system reports where no feature is active
     lines = {one.probe.case.id: list(one.lines()) for one in looked}
     return [lines.get(probe.case.id) or [_nothing(probe.case)] for probe in block]
 

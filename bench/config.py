@@ -114,7 +114,6 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
         if key in seen:
             raise yaml.constructor.ConstructorError(None, None, f"key {key!r} is given twice", key_node.start_mark)
         seen.add(key)
-    loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bench import sweep
@@ -80,6 +80,7 @@ def test_laid_over_by_hand(below: Any, above: Any, both: Any) -> None:
 tree = st.recursive(st.integers() | st.text(max_size=2), lambda t: st.dictionaries(st.sampled_from("abc"), t))
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abc"), tree), st.dictionaries(st.sampled_from("abc"), tree))
 def test_what_is_above_wins_and_nothing_else_changes(below: Any, above: Any) -> None:
     both = sweep.laid_over(below, above)
@@ -500,7 +501,6 @@ def counted_write(self, *values):
     write(self, *values)
     if self._path.name == "reports.jsonl": tick("report")
 def counted_replace(source, target, **more):
-    if Path(target).name.startswith("checkpoint") and "cache" in str(target): tick("checkpoint")
     replace(source, target, **more)
     if Path(target).name == "sae.safetensors": tick("trained")
 Pixels.encode, store.Appender.write, os.replace = counted_encode, counted_write, counted_replace
@@ -524,10 +524,10 @@ def members(folder: Path) -> dict[str, Any]:
 
 @pytest.mark.slow
 def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
-    """Killed in the first training, in the second, and among the last reports; what is shared is made once."""
+    """Killed as the first training ends and among the reports of the second member; what is shared is made once."""
     Path("s.yaml").write_text(SMALL)
     results = {}
-    for name, kills in (("whole", []), ("killed", ["checkpoint:1", "trained:1", "report:12"])):
+    for name, kills in (("whole", []), ("killed", ["trained:1", "report:12"])):
         cache = tmp_path / f"cache-{name}"
         environment = {**os.environ, "BENCH_CACHE": str(cache), "OMP_NUM_THREADS": "1"}
         for event in [*kills, "none"]:

@@ -2,8 +2,8 @@
 
 A sweep file is YAML with the sections of a configuration and two more: ``base`` names the configuration that it is laid
 over, ``sweep`` holds what concerns the sweep itself. Under ``systems`` stand its *members*: each label's options are
-laid over those of the base's system of the same plugin. What members share (embeddings, trained models, answers of
-language models) is made once: it lies in the caches, under what it depends on.
+laid over those of the base's system of the same plugin, or of the one that ``from`` names. What members share
+(embeddings, trained models, answers of language models) is made once: it lies in the caches, under what it depends on.
 """
 
 from __future__ import annotations
@@ -184,32 +184,42 @@ def _other_plugin(below: Mapping[str, Any], above: Mapping[str, Any]) -> bool:
 
 
 def _members(written: _Written, below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
-    """Return label → options of the members, each over the base's system of its plugin."""
+    """Return label → options of the members, each over the options of a system of the base."""
     given = written.sections.get("systems")
     if not given:
         raise BenchError(f"{written.source}: systems: a sweep names at least one, as label: {{use: NAME, …}}")
-    return {str(label): _member(written.source, str(label), own, below, systems) for label, own in given.items()}
+    members = {}
+    for label, own in given.items():
+        where = f"{written.source}: systems.{label}"
+        if own is not None and not isinstance(own, Mapping):
+            raise BenchError(f"{where}: must be a mapping of options, not {own!r}")
+        members[str(label)] = _member(where, str(label), own or {}, below, systems)
+    return members
 
 
-def _member(source: str, label: str, own: Any, below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
-    where = f"{source}: systems.{label}"
-    if own is not None and not isinstance(own, Mapping):
-        raise BenchError(f"{where}: must be a mapping of options, not {own!r}")
-    own = {"use": label, **(own or {})}
-    alike = {name: options for name, options in systems.items() if _use(name, options) == own["use"]}
-    if not alike:
-        known = ", ".join(sorted({_use(name, options) for name, options in systems.items()})) or "none"
-        raise BenchError(
-            f"{where}: the base ({below}) has no system {own['use']!r} to lay it over; set use to one of its systems: "
-            f"{known}"
-        )
-    name = own["use"] if own["use"] in alike else next(iter(alike))
-    if name != own["use"] and len(alike) > 1:
-        raise BenchError(
-            f"{where}: the base ({below}) has several systems {own['use']!r}: {', '.join(alike)}; label the one that "
-            f"is meant {own['use']}"
-        )
-    return dict(laid_over({"use": own["use"], **(alike[name] or {})}, own))
+def _member(where: str, label: str, own: Mapping[str, Any], below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay a member over the system that `from` names, else over the one of its plugin; over nothing where none is."""
+    name = own.get("from")
+    if name is not None and name not in systems:
+        raise BenchError(f"{where}.from: {registry.miss(f'system in the base ({below})', str(name), systems)}")
+    use = str(own.get("use", label if name is None else _use(name, systems[name])))
+    source = _of_plugin(where, use, below, systems) if name is None else str(name)
+    options = {key: value for key, value in (systems.get(source or "") or {}).items() if key != "use"}
+    try:
+        registry.find("system", use)
+    except BenchError as err:
+        raise BenchError(f"{where}: {err}") from None
+    return {**laid_over(options, {key: value for key, value in own.items() if key != "from"}), "use": use}
+
+
+def _of_plugin(where: str, use: str, below: str, systems: Mapping[str, Any]) -> str | None:
+    """Return the label of the base's system of a plugin: the plugin's name, else the only one; None where none is."""
+    alike = [label for label, options in systems.items() if _use(label, options) == use]
+    if use in alike or len(alike) < 2:
+        return use if use in alike else next(iter(alike), None)
+    raise BenchError(
+        f"{where}: the base ({below}) has several systems {use!r}: name one with from: {' or '.join(alike)}"
+    )
 
 
 def _use(label: str, options: Any) -> str:

@@ -19,29 +19,34 @@ def columns(table: np.ndarray) -> Columns:
     return Columns.of(active, table.shape[1])
 
 
-def pair_by_pair(activations: np.ndarray, embeddings: np.ndarray) -> float:
+def pair_by_pair(activations: np.ndarray, embeddings: np.ndarray, owner: np.ndarray) -> float:
     """The published definition, read off: activations scaled to [0, 1], cosine over all pairs."""
     a = (activations - activations.min()) / max(activations.max() - activations.min(), 1e-300)
     top = bottom = 0.0
     for i, j in combinations(range(len(a)), 2):
+        if owner[i] == owner[j]:
+            continue
         one, two = embeddings[i], embeddings[j]
         top += a[i] * a[j] * (one @ two) / (np.linalg.norm(one) * np.linalg.norm(two))
         bottom += a[i] * a[j]
     return top / bottom if bottom else np.nan
 
 
-def test_equal_to_the_sum_over_pairs() -> None:
+@pytest.mark.parametrize("patients", [25, 7])
+def test_equal_to_the_sum_over_pairs(patients: int) -> None:
     rng = np.random.default_rng(0)
     table = (rng.gamma(2, 1, (25, 30)) * (rng.random((25, 30)) < rng.random(30))).astype(np.float32)
     table[:, 1] = rng.uniform(1, 2, 25)  # active on every image: its lowest counts as 0
     table[:, 2] = 0
-    table[1:, 3] = 0
+    table[1:, 3], table[0, 3] = 0, 1
     table[:, 4] = 1.5  # the same everywhere: no range to scale
     embeddings = rng.normal(size=(25, 6)) + 1
-    found = S.scores(columns(table), S.unit_rows(embeddings))
-    expected = [pair_by_pair(column.astype(np.float64), embeddings) for column in table.T]
-    np.testing.assert_allclose(found, expected, atol=1e-10)
-    assert np.isnan(found[[2, 4]]).all()
+    owner = rng.permutation(25) % patients
+    found = S.scores(columns(table), S.unit_rows(embeddings), None if patients == 25 else owner)
+    expected = [pair_by_pair(column.astype(np.float64), embeddings, owner) for column in table.T]
+    np.testing.assert_allclose(found, expected, atol=1e-9)
+    assert np.isnan(found[[2, 3, 4]]).all()
+    assert np.isfinite(found).sum() > 20
 
 
 def test_blocks_move_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -201,7 +201,7 @@ class _Work:
         z = self.context.embeddings(spec, self.held_out.cases)
         there = finite_rows(z)
         found = {}
-        for name, centred in (("monosemanticity", False), ("monosemanticity_centred", True)):
+        for name, centred in ((measuring.LIKENESS, False), (measuring.ACROSS, True)):
             units = np.full(z.shape, np.nan)
             units[there] = monosemanticity.unit_rows(z[there], centred=centred)
             found[name] = units
@@ -315,7 +315,13 @@ def evaluate(opened: Opened, options: Options, folder: Path) -> Evaluation:
             rows[SHUFFLED] |= wrong["shuffled reports"]
             rows["shuffled descriptions"] = wrong["shuffled descriptions"]
     lines = _lines(measured, judged, _descriptions(opened.system, chosen), against)
-    evaluation = {"recipe": _recipe(work, judge), "rows": rows, "tables": tables, "unmeasured": work.unmeasured}
+    evaluation = {
+        "recipe": _recipe(work, judge),
+        "order": list(rows),
+        "rows": rows,
+        "tables": tables,
+        "unmeasured": work.unmeasured,
+    }
     with store.locked(folder):
         store.write_text(folder / FEATURES, "".join(map(store.json_line, lines)))
         store.write_json(folder / EVALUATION, evaluation)
@@ -358,7 +364,7 @@ def _shuffled(work: _Work, subject: Subject, against: Yardsticks, real: Measured
             bar.advance()
     row = measuring.chance(real.values, found, against.confidence)
     row |= {name: asdict(real.values[name]) for name in ("alive", "L0")}
-    likeness = ("monosemanticity", "monosemanticity_centred")
+    likeness = (measuring.LIKENESS, measuring.ACROSS)
     row |= {name: asdict(real.values[f"{name}_shuffled"]) for name in likeness if name in real.values}
     return row
 
@@ -406,7 +412,7 @@ def _lines(
 def _numbers(measured: Measured, feature: int) -> dict[str, Any]:
     """Return counts, mean activation and scores; null where a feature has none."""
     counts = {name: int(measured.features[name][feature]) for name in ("train_count", "heldout_count")}
-    scores = ("mean_activation", "monosemanticity", "monosemanticity_centred", "auroc_labels", "auroc_findings")
+    scores = ("mean_activation", measuring.LIKENESS, measuring.ACROSS, "auroc_labels", "auroc_findings")
     there = {name: _number(measured.features[name][feature]) for name in scores if name in measured.features}
     return counts | there
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.contracts import Floats
 from systems.sae_rad.evidence import absorption, matching, monosemanticity
 from systems.sae_rad.evidence import labels as labelled
-from systems.sae_rad.evidence.columns import Columns, Ints
+from systems.sae_rad.evidence.columns import Bools, Columns, Ints
 from systems.sae_rad.evidence.labels import Labels, LabelScores
 
 if TYPE_CHECKING:
@@ -24,6 +24,8 @@ F1_BARS = (0.5, 0.7)
 """F1 from which a feature is said to match a finding."""
 AUROC_BAR = 0.7
 """AUROC from which a feature is said to tell a label."""
+LIKENESS, ACROSS = "monosemanticity", "monosemanticity_across"
+"""As published; and about the mean embedding, over pairs of images of different patients."""
 _PAIRS_AT_ONCE = 512
 
 
@@ -134,7 +136,8 @@ class Yardsticks:
     findings: Targets | None
     """What is truly on the images, where the dataset knows."""
     units: Mapping[str, Floats]
-    """Held-out embeddings of the independent encoder, rows of length 1, plain and centred; NaN where unreadable."""
+    """Held-out embeddings of the independent encoder, rows of length 1, for `LIKENESS` and (centred) `ACROSS`; NaN where
+    an image cannot be read."""
     weights: Floats | None
     """Resamples of the held-out images, [draws, n]."""
     confidence: float
@@ -306,15 +309,17 @@ class _Run:
     def likeness(self, units: Mapping[str, Floats], seed: int) -> Measured:
         """Monosemanticity, and the same with the images shuffled."""
         values, features = dict[str, Value](), dict[str, NDArray[Any]]()
+        seen = self.subject.held_out
+        patients = np.unique(np.asarray(seen.groups), return_inverse=True)[1].astype(np.int64)
         for name, all_rows in units.items():
-            rows = all_rows[self.subject.held_out.rows]
-            there = np.asarray(np.isfinite(rows).all(axis=1))
-            columns = Columns.of(self.subject.held_out.active, self.subject.m, above=self.subject.above, keep=there)
-            order = np.random.default_rng([seed, 3]).permutation(int(there.sum()))
-            real, shuffled = (monosemanticity.scores(columns, part) for part in (rows[there], rows[there][order]))
-            features[name] = real
-            values[name] = self.value(_mean(real))
-            values[f"{name}_shuffled"] = self.value(_mean(shuffled))
+            there: Bools = np.isfinite(all_rows[seen.rows]).all(axis=1)
+            rows = all_rows[seen.rows][there]
+            columns = Columns.of(seen.active, self.subject.m, above=self.subject.above, keep=there)
+            owner = patients[there] if name == ACROSS else None
+            order = np.random.default_rng([seed, 3]).permutation(len(rows))
+            features[name] = monosemanticity.scores(columns, rows, owner)
+            values[name] = self.value(_mean(features[name]))
+            values[f"{name}_shuffled"] = self.value(_mean(monosemanticity.scores(columns, rows[order], owner)))
         return Measured(values, features)
 
     # -------------------------------------------------------------- absorption

@@ -3,20 +3,24 @@
 The MonoSemanticity score of Pach et al. 2025 ("Sparse Autoencoders Learn Monosemantic Features in Vision-Language
 Models", arXiv 2504.02821): MS_f = Σ_{i<j} ã_i ã_j s_ij / Σ_{i<j} ã_i ã_j over pairs of images, with ã the feature's
 activation scaled to [0, 1] over the images and s the cosine of the images' embeddings.
+
+Two images of one patient are alike whatever they show, so that a feature that fires on few patients scores high for
+knowing the patient. We also give the score over pairs of different patients only.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Floats
-from systems.sae_rad.evidence.columns import Columns
+from systems.sae_rad.evidence.columns import Columns, Ints
 
-_BLOCK = 4096
-"""Features whose weighted sums [features, d] are held at once."""
+_BLOCK = 512
+"""Features whose weighted sums are held at once."""
 
 
 def unit_rows(embeddings: NDArray[Any], *, centred: bool = False) -> Floats:
@@ -28,24 +32,52 @@ def unit_rows(embeddings: NDArray[Any], *, centred: bool = False) -> Floats:
     return np.asarray(np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0))
 
 
-def scores(columns: Columns, units: Floats) -> Floats:
-    """Return MS in [-1, 1] of each feature, [m]; NaN where fewer than two images weigh anything.
+def scores(columns: Columns, units: Floats, owner: Ints | None = None) -> Floats:
+    """Return MS in [-1, 1] of each feature, [m]; NaN where no pair of images weighs anything.
 
-    units: [n, d], rows of length 1 in the independent encoder. No pair is formed: with e_i these rows,
-    Σ_{i<j} ã_i ã_j s_ij = (‖Σ ã_i e_i‖² - Σ ã_i² ‖e_i‖²) / 2 and Σ_{i<j} ã_i ã_j = ((Σ ã_i)² - Σ ã_i²) / 2.
+    units: [n, d], rows of length 1 in the independent encoder. owner: [n], what patient an image is of; pairs of one
+    patient's images are then left out. Without it every image is one by itself, as published.
+
+    No pair is formed. With e_i the rows, P the patients, and S_p the sum of ã_i e_i over the images of p,
+    Σ_{pairs} ã_i ã_j s_ij = (‖Σ_p S_p‖² - Σ_p ‖S_p‖²) / 2, and the sum of weights is the same with 1 for e_i.
     """
+    weights = _scaled(columns)
+    part = columns.rows if owner is None else owner[columns.rows]
+    feature, starts, order = _runs(columns.features, part)
+    rows, weights = columns.rows[order], weights[order]
+    alike, pairs = np.zeros(columns.m), np.zeros(columns.m)
+    bounds = np.searchsorted(feature, np.arange(0, columns.m + _BLOCK, _BLOCK))
+    for low, high in pairwise(bounds.tolist()):
+        if low < high:
+            end = starts[high] if high < len(starts) else len(rows)
+            sums = _sums(rows[starts[low] : end], weights[starts[low] : end], starts[low:high] - starts[low], units)
+            _add(alike, pairs, feature[low:high], sums)
+    return np.asarray(np.divide(alike, pairs, out=np.full(columns.m, np.nan), where=pairs > 1e-9))
+
+
+def _runs(feature: Ints, part: Ints) -> tuple[Ints, Ints, Ints]:
+    """Sort entries by feature and part; return each run's feature, its start, and the order."""
+    order = np.lexsort((part, feature))
+    new = (np.diff(feature[order], prepend=-1) != 0) | (np.diff(part[order], prepend=-1) != 0)
+    starts = np.flatnonzero(new)
+    return feature[order][starts], starts, order
+
+
+def _sums(rows: Ints, weights: Floats, starts: Ints, units: Floats) -> Floats:
+    """Return Σ ã_i e_i and, as the last column, Σ ã_i of each run: [runs, d + 1]."""
     from scipy.sparse import csr_array
 
-    weights = _scaled(columns)
-    squares = (units * units).sum(axis=1)
-    table = csr_array((weights, columns.rows, columns.indptr), shape=(columns.m, columns.n_rows))
-    together = np.concatenate(
-        [np.square(table[start : start + _BLOCK] @ units).sum(axis=1) for start in range(0, columns.m, _BLOCK)]
-    )
-    alike = together - columns.sums(weights**2 * squares[columns.rows])
-    pairs = columns.sums(weights) ** 2 - columns.sums(weights**2)
-    several = columns.sums((weights > 0).astype(np.float64)) >= 2
-    return np.asarray(np.divide(alike, pairs, out=np.full(columns.m, np.nan), where=several))
+    table = csr_array((weights, rows, np.append(starts, len(rows))), shape=(len(starts), len(units)))
+    return np.column_stack([table @ units, np.add.reduceat(weights, starts)])
+
+
+def _add(alike: Floats, pairs: Floats, feature: Ints, sums: Floats) -> None:
+    """Add twice the sums over pairs to the features that the runs are of."""
+    first = np.flatnonzero(np.diff(feature, prepend=-1))
+    totals, own = np.add.reduceat(sums, first, axis=0), np.square(sums)
+    own_alike, own_pairs = np.add.reduceat(own[:, :-1].sum(axis=1), first), np.add.reduceat(own[:, -1], first)
+    alike[feature[first]] = np.square(totals[:, :-1]).sum(axis=1) - own_alike
+    pairs[feature[first]] = np.square(totals[:, -1]) - own_pairs
 
 
 def _scaled(columns: Columns) -> Floats:

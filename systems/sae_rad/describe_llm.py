@@ -11,9 +11,12 @@ from systems.sae_rad.prompting import Malformed, Template, ask, line
 
 LONGEST = 600
 """Characters of a description; the paper's two have 116 and 163."""
-FORM = "the last line, and no other, must be an asterisk followed at once by the explanation"
+FORM = (
+    "the last line, and no other, must be an asterisk followed at once by the explanation, like: "
+    "*This feature represents ..."
+)
 _MARKED = re.compile(r"\*(?![*\s]).*")
-_LEAD_IN = re.compile(r"this (?:feature|neuron) (?:represents|detects|responds to|corresponds to)\b[\s:]*", re.I)
+_LEAD_IN = re.compile(r"^this (?:feature|neuron) (?:represents|detects|responds to|corresponds to)\b[\s:]*", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")
 
 
@@ -53,7 +56,7 @@ def read(question: Question, text: str) -> Description:
     rows = text.strip().splitlines()
     marked = [row for row in rows if _MARKED.fullmatch(row.strip())]
     if not marked or marked[-1] is not rows[-1]:
-        raise Malformed(f"text follows the line with the asterisk: {FORM}, with nothing after it" if marked else FORM)
+        raise Malformed(f"text follows the line with the asterisk: {FORM}" if marked else FORM)
     if len(marked) > 1:
         raise Malformed(f"{len(marked)} lines start with an asterisk, so which is meant is not clear: {FORM}")
     said = " ".join(rows[-1].strip()[1:].removesuffix("*").split())
@@ -64,7 +67,7 @@ def read(question: Question, text: str) -> Description:
     if len(said) > LONGEST:
         raise Malformed(f"the explanation has {len(said)} characters: put it in fewer words, {LONGEST} at most")
     if any(f"*{said}" in message.content for message in question.messages):
-        raise Malformed("the last line repeats the form: it must hold your own explanation")
+        raise Malformed("the last line only repeats the question: it must say what these reports have in common")
     return Description(said, "\n".join(rows[:-1]).strip())
 
 

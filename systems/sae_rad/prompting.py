@@ -18,7 +18,8 @@ from bench.errors import BenchError
 
 T = TypeVar("T")
 Task = Literal["describe", "compose"]
-Role = Literal["system", "user"]
+Role = Literal["system", "user", "assistant"]
+ROLES: tuple[Role, ...] = ("system", "user", "assistant")
 
 FORM = 1
 """Counts up when a template with the same values gives another prompt."""
@@ -50,6 +51,7 @@ _IF = re.compile(r"if (?P<not>not )?(?P<name>\w+)")
 class _Piece:
     """A line of a template, and what it depends on."""
 
+    turn: int
     role: Role
     text: str
     block: str = ""
@@ -76,16 +78,20 @@ class Template:
         return frozenset(name for piece in self.pieces for name in _PLACEHOLDER.findall(piece.text))
 
     def fill(self, values: Mapping[str, str]) -> tuple[Message, ...]:
-        """Return the turns of a prompt: a system message where the template has one, and the user's turn.
+        """Return the turns of a prompt; one that nothing is left of is left out.
 
         A value that is missing or "" counts as not there: its blocks are left out, its gap stays empty. Values are put
-        in as they are, so they must have passed `line` or `lines` before.
+        in as they are, so they must have passed `line` or `lines` before. Raises BenchError where no chat is left.
         """
-        said: dict[Role, str] = {"system": "", "user": ""}
+        turns: dict[int, str] = {}
         for piece in self.pieces:
             if piece.stands(values):
-                said[piece.role] += _PLACEHOLDER.sub(lambda gap: values.get(gap[1], ""), piece.text)
-        return tuple(Message(role, text.strip()) for role, text in said.items() if text.strip())
+                text = _PLACEHOLDER.sub(lambda gap: values.get(gap[1], ""), piece.text)
+                turns[piece.turn] = turns.get(piece.turn, "") + text
+        roles = {piece.turn: piece.role for piece in self.pieces}
+        said = tuple(Message(roles[turn], text.strip()) for turn, text in turns.items() if text.strip())
+        _check_turns([message.role for message in said], self.source)
+        return said
 
     def digest(self) -> str:
         """Return 8 hex digits of the template and of how it is filled in."""
@@ -124,9 +130,18 @@ def parse(task: Task, text: str, source: str) -> Template:
         raise BenchError(f"{source}: unknown placeholder {_braced(unknown)}; known: {_braced(known.placeholders)}")
     if missing := sorted(known.needed - found):
         raise BenchError(f"{source}: has no placeholder {_braced(missing)}; put it where its text is to stand")
-    if not any(piece.role == "user" and piece.text.strip() for piece in template.pieces):
-        raise BenchError(f"{source}: there is no text below [[user]]")
+    template.fill(dict.fromkeys(known.placeholders, "…"))
     return template
+
+
+def _check_turns(roles: Sequence[Role], source: str) -> None:
+    """Raise BenchError unless user and assistant alternate, from user to user, with a system message at most before."""
+    chat = roles[1:] if roles[:1] == ["system"] else roles
+    if len(chat) % 2 == 0 or any(role != ROLES[1 + k % 2] for k, role in enumerate(chat)):
+        raise BenchError(
+            f"{source}: the turns are {', '.join(roles) or 'empty'}; a chat is a system message or none, then user and "
+            "assistant in turn, and ends with the user"
+        )
 
 
 def _braced(names: frozenset[str] | Sequence[str]) -> str:
@@ -134,22 +149,21 @@ def _braced(names: frozenset[str] | Sequence[str]) -> str:
 
 
 def _pieces(text: str, source: str, known: _Known) -> Iterator[_Piece]:
-    lines = text.split("\n")
-    role: Role = "system" if "user" in map(_told, lines) else "user"
+    turn, role = 0, ROLES[1]
     block, there, opened = "", True, 0
-    for number, line in enumerate(lines, 1):
-        told = _told(line)
+    for number, row in enumerate(text.rstrip().split("\n"), 1):
+        told = _told(row)
         condition = _IF.fullmatch(told or "")
         if told is None:
-            yield _Piece(role, f"{line}\n", block, there)
-        elif told == "user" and role == "system" and not block:
-            role = "user"
+            yield _Piece(turn, role, f"{row}\n", block, there)
+        elif told in ROLES and not block:
+            turn, role = number, next(one for one in ROLES if one == told)
         elif told == "end" and block:
             block, there = "", True
         elif condition and not block and condition["name"] in known.blocks:
             block, there, opened = condition["name"], not condition["not"], number
         else:
-            raise BenchError(f"{source}, line {number}: [[{told}]] {_why_not(told, role, block, known)}")
+            raise BenchError(f"{source}, line {number}: [[{told}]] {_why_not(told, block, known)}")
     if block:
         raise BenchError(f"{source}, line {opened}: a block without [[end]]")
 
@@ -160,16 +174,14 @@ def _told(line: str) -> str | None:
     return " ".join(match[1].split()) if match else None
 
 
-def _why_not(told: str, role: Role, block: str, known: _Known) -> str:
+def _why_not(told: str, block: str, known: _Known) -> str:
     """Return why a line in double brackets cannot stand where it does."""
     if told == "end":
         return "ends no block"
     if block:
-        return f"within the block of {block!r}: end that first, by a line [[end]]"
-    if told == "user":
-        return "stands a second time" if role == "user" else ""
-    blocks = (f"[[if {'not ' * no}{name}]]" for name in sorted(known.blocks) for no in (False, True))
-    return f"is not known; known: {', '.join(['[[user]]', *blocks, *(['[[end]]'] if known.blocks else [])])}"
+        return f"stands in the block of {block!r}: end that first, by a line [[end]]"
+    blocks = [f"if {'not ' * no}{name}" for name in sorted(known.blocks) for no in (False, True)]
+    return f"is not known; known: {', '.join(f'[[{one}]]' for one in (*ROLES, *blocks, *['end'][: len(blocks)]))}"
 
 
 # ------------------------------------------------------------------ text put into a prompt

@@ -204,7 +204,10 @@ def _member(where: str, label: str, own: Mapping[str, Any], below: str, systems:
         raise BenchError(f"{where}.from: {registry.miss(f'system in the base ({below})', str(name), systems)}")
     use = str(own.get("use", label if name is None else _use(name, systems[name])))
     source = _of_plugin(where, use, below, systems) if name is None else str(name)
-    options = {key: value for key, value in (systems.get(source or "") or {}).items() if key != "use"}
+    given = systems.get(source or "") or {}
+    if not isinstance(given, Mapping):
+        raise BenchError(f"{below}: systems.{source}: must be a mapping of options, not {given!r}")
+    options = {key: value for key, value in given.items() if key != "use"}
     try:
         registry.find("system", use)
     except BenchError as err:

@@ -350,15 +350,17 @@ def test_rows_of_a_sweep_stand_in_the_order_of_the_published_ones(tmp_path: Path
         assert [row.label for row in measured(leaderboards.build(name, tmp_path))] == order
 
 
-CONTROLS = ("no-features", "other-image", "untrained-sae", "untrained-encoder", "neurons")
+CONTROLS = ("no-features", "other-image", "untrained-sae", "neurons", "untrained-encoder")
 
 
 def test_controls_stand_below_sae_rad_and_nothing_else_does(tmp_path: Path) -> None:
-    systems = [*(f"sae-rad-{name}" for name in CONTROLS), "sae-rad", "constant"]
-    for system in systems:
-        write_run(tmp_path / system, {"RadFact": score(0.3), "mine": score(0.2)}, label=system, system=system)
+    for name in [*CONTROLS, "", "constant"]:
+        system = name if name == "constant" else "-".join(filter(None, ("sae-rad", name)))
+        for label in {name, system} - {""}:  # as the sweep labels them, and as bench run --system does
+            write_run(tmp_path / label, {"RadFact": score(0.3), "mine": score(0.2)}, label=label, system=system)
     table = leaderboards.build("controls", tmp_path)
-    assert [row.label for row in table.rows()] == ["sae-rad", *(f"sae-rad-{name}" for name in CONTROLS)]
+    both = [label for name in CONTROLS for label in (name, f"sae-rad-{name}")]
+    assert [row.label for row in table.rows()] == ["sae-rad", *both]
     assert [column.key for column in table.columns] == [column.key for column in leaderboards.build("table1").columns]
     assert [row.label for row in measured(leaderboards.build("table2", tmp_path))] == ["sae-rad"]
 

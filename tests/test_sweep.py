@@ -165,6 +165,12 @@ def test_a_plugin_that_stands_twice_in_the_base_is_ambiguous(tiny: Path) -> None
     assert [(entry.use, entry.options) for entry in found.members] == [(PARROT, {}), (PARROT, {"skip": []})]
 
 
+def test_a_fault_of_the_base_names_the_base(tiny: Path) -> None:
+    Path("base.yaml").write_text(BASE.replace("copy-prior: {}", "copy-prior: 7"))
+    with pytest.raises(BenchError, match=r"base.yaml: systems.copy-prior: must be a mapping"):
+        loaded("base: base.yaml\nsystems: {copy-prior: {}}")
+
+
 def test_from_takes_the_options_of_another_plugins_system(tiny: Path) -> None:
     """As a control does, which has the options of what it is a control of."""
     found = loaded("base: base.yaml\nsystems: {other: {use: PARROT2, from: a, skip: [b]}}".replace("PARROT2", TWIN))

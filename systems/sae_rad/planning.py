@@ -25,9 +25,7 @@ CALLS = {
 
 
 def lines(system: SAERad, train: TrainingSet, cases: Sequence[Case]) -> list[PlanLine]:
-    """Return descriptions to make and reports to compose: exact where the features of the cases are known already."""
-    if not system.known(train, cases):
-        return _unknown(system, len(cases))
+    """Return descriptions to make and reports to compose, exactly; for a system that has nothing left to learn."""
     system.prepare(train)
     active, readable = system.active(cases)
     every = (system.features_of(case, *active.row(k)) if readable[k] else [] for k, case in enumerate(cases))
@@ -56,7 +54,7 @@ def _unanswered(system: SAERad, tops: Sequence[TopReports]) -> frozenset[int]:
     return frozenset(top.feature for top in tops if top.reports and describer.llm.missing(describer.questions([top])))
 
 
-def _unknown(system: SAERad, n_cases: int) -> list[PlanLine]:
+def bounds(system: SAERad, n_cases: int) -> list[PlanLine]:
     """Return bounds: how many features are active is known once the autoencoder is trained and the cases encoded."""
     found = []
     if system.options.describe.by == "llm":

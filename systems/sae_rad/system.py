@@ -99,7 +99,9 @@ class SAERad:
         """Return what a run takes, images to encode left to the harness."""
         from systems.sae_rad import planning
 
-        return [*self._plan_features(len(train.cases)), *planning.lines(self, train, cases)]
+        if self.known(train, cases):
+            return planning.lines(self, train, cases)
+        return [*self._plan_features(len(train.cases)), *planning.bounds(self, len(cases))]
 
     def encoder_dim(self) -> int:
         """Return the length of an embedding."""

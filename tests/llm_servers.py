@@ -266,28 +266,85 @@ class OpenAIServer(Server):
 
 
 class AnthropicServer(Server):
-    """Anthropic's Messages, at the paths of its own interface, of Bedrock and of Vertex AI."""
+    """Anthropic's Messages, at the paths of its own interface, of Bedrock and of Vertex AI; and its Message Batches.
+
+    A batch is in progress for `looks` looks at it. `handed` has what was handed in, batch by batch. `fates` holds the
+    first outcomes of a prompt in batches: a text, or a result as it stands. `known` are the batches that are kept.
+    """
 
     stop_reason = "end_turn"
 
+    def __init__(self, answer: Callable[[str], str] | None = None, port: int = 0) -> None:
+        super().__init__(answer, port)
+        self.looks = 0
+        self.handed: list[list[dict[str, Any]]] = []
+        self.fates: dict[str, list[Any]] = {}
+        self.known: dict[str, dict[str, Any]] = {}
+
     def route(self, method: str, path: str, body: dict[str, Any]) -> Said | None:
+        if path.startswith("/v1/messages/batches"):
+            return self._batch(method, path.removeprefix("/v1/messages/batches").strip("/"), body)
         known = ("/v1/messages", "/model/claude/invoke")
         if path not in known and not path.endswith("/publishers/anthropic/models/claude:rawPredict"):
-            return 404, {"type": "error", "error": {"type": "not_found_error", "message": path}}
+            return self._unknown(path)
         said = self.chat(body, last(body["messages"]))
         if said is None or isinstance(said, tuple):
             return said
+        return 200, self._message(body, said)
+
+    def _unknown(self, what: str) -> Said:
+        return 404, {"type": "error", "error": {"type": "not_found_error", "message": what}}
+
+    def _message(self, body: dict[str, Any], said: str) -> dict[str, Any]:
         block: dict[str, Any] = {"type": "text", "text": said}
         if body.get("tools"):
             block = {"type": "tool_use", "id": "t", "name": body["tools"][0]["name"], "input": json.loads(said)}
         usage = {"input_tokens": 10, "output_tokens": 5, "cache_read_input_tokens": 3}
         common = {"id": "m", "type": "message", "role": "assistant", "model": "claude"}
-        return 200, {
-            **common,
-            "content": [block],
-            "stop_reason": self.stop_reason,
-            "stop_sequence": None,
-            "usage": usage,
+        stop = {"stop_reason": self.stop_reason, "stop_sequence": None}
+        return {**common, "content": [block], **stop, "usage": usage}
+
+    def _batch(self, method: str, rest: str, body: dict[str, Any]) -> Said:
+        if method == "POST" and not rest:
+            return 200, self._told(self._hand_in(body["requests"]))
+        name, _, results = rest.partition("/")
+        if name not in self.known:
+            return self._unknown(name)
+        if results:
+            return 200, "\n".join(self.known[name]["lines"]).encode()
+        self.known[name]["looks"] -= 1
+        return 200, self._told(name)
+
+    def _hand_in(self, requests: list[dict[str, Any]]) -> str:
+        name = f"msgbatch_{len(self.handed) + 1}"
+        self.handed.append(requests)
+        lines = [json.dumps({"custom_id": r["custom_id"], "result": self._result(r["params"])}) for r in requests]
+        self.known[name] = {"looks": self.looks + 1, "lines": lines[::-1]}
+        return name
+
+    def _result(self, params: dict[str, Any]) -> dict[str, Any]:
+        prompt = str(params["messages"][0]["content"])
+        fates = self.fates.get(prompt)
+        fate = fates.pop(0) if fates else self.answer(prompt)
+        if isinstance(fate, str):
+            return {"type": "succeeded", "message": self._message(params, fate)}
+        return dict(fate)
+
+    def _told(self, name: str) -> dict[str, Any]:
+        batch, base = self.known[name], f"{self.url}/v1/messages/batches/{name}"
+        ended, n = batch["looks"] < 1, len(batch["lines"])
+        counts = {"processing": 0 if ended else n, "succeeded": n if ended else 0}
+        return {
+            "id": name,
+            "type": "message_batch",
+            "processing_status": "ended" if ended else "in_progress",
+            "request_counts": {**counts, "errored": 0, "canceled": 0, "expired": 0},
+            "created_at": "2026-11-24T00:00:00Z",
+            "expires_at": "2026-11-25T00:00:00Z",
+            "ended_at": "2026-11-24T00:01:00Z" if ended else None,
+            "archived_at": batch.get("archived_at"),
+            "cancel_initiated_at": None,
+            "results_url": f"{base}/results" if ended else None,
         }
 
 

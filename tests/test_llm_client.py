@@ -173,6 +173,41 @@ def test_a_kept_row_of_another_form_is_asked_again(row: Any, server: Any, judge:
     assert len(server.asked) == 2
 
 
+def test_missing_questions_are_counted_with_or_without_the_server(server: Any, judge: Any) -> None:
+    asked = [question("a"), question("b"), question("a"), question("c")]
+    assert judge(server).missing(asked) == 3
+    judge(server).ask([question("a"), question("b")])
+    assert judge(server).missing(asked) == 1
+    assert judge(server).missing(asked, lambda _, answer: "no" if answer.data == {"answer": "b"} else None) == 2
+    assert len(server.asked) == 2
+    server.stop()
+    assert judge(server).missing(asked) == 1  # by what the server said last
+    assert judge(server, retries=0).missing(asked) == 3  # other options: it was never asked with them
+
+
+def test_a_dry_run_works_before_the_server_is_started_and_leaves_no_trace(
+    server: Any, judge: Any, tmp_path: Path
+) -> None:
+    server.stop()
+    client = judge(server, retries=0)
+    assert client.missing([question("a")]) == 1
+    with servers.OllamaServer(port=server.port) as back:
+        assert texts(client.ask([question("a")])) == ["a"]
+        assert client.missing([question("a"), question("b")]) == 1
+        assert len(back.asked) == 1
+    with pytest.raises(BenchError, match="'not' is not supported"):
+        client.missing([Question((Message("user", "a"),), {"not": {}})])
+
+
+def test_another_model_s_answers_do_not_count(server: Any, judge: Any) -> None:
+    judge(server).ask([question("a")])
+    server.digest = "6" * 64
+    client = judge(server)
+    assert client.missing([question("a")]) == 1
+    assert texts(client.ask([question("a")])) == ["a"]
+    assert len(server.asked) == 2
+
+
 # ------------------------------------------------------------------ damaged texts
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, Protocol, runtime_checkable
 
@@ -121,13 +121,60 @@ class Rejected(Exception):
         """Whether it may be the key that is refused (403)."""
 
 
+class Gone(Exception):
+    """A batch that was handed in once, and that the service does not know (any more)."""
+
+
+Outcome = Reply | Lost | TooLong | Rejected
+"""What became of one question of a batch; Lost: the service did not come to it, and it may be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchState:
+    """How far a batch is."""
+
+    ended: bool
+    done: int
+    """Questions whose outcome the service tells by now."""
+
+
+class Batches(Protocol):
+    """Questions that are handed in together and answered later, at a lower price: `batches` of a backend.
+
+    Beside the exceptions named below, the coroutines may raise BenchError.
+    """
+
+    discount: float
+    """Share of the price that a batch takes off, in [0, 1]."""
+
+    def parts(self, questions: Mapping[str, Question]) -> Iterator[dict[str, Question]]:
+        """Yield the questions in parts that one batch can hold, in their order."""
+        ...
+
+    async def submit(self, questions: Mapping[str, Question]) -> str:
+        """Hand in a batch of questions by their ids (32 hexadecimal digits), and return the batch's own id.
+
+        Raises Lost where it was surely not taken, ServerLost where that is not known.
+        """
+        ...
+
+    async def look(self, batch: str) -> BatchState:
+        """Return how far a batch is. Raises Lost; Gone where its results cannot be had (any more)."""
+        ...
+
+    async def results(self, batch: str) -> dict[str, Outcome]:
+        """Return what became of the questions of a batch that has ended, by their ids. Raises Lost or Gone."""
+        ...
+
+
 @runtime_checkable
 class Backend(Protocol):
     """One model of one kind of server.
 
     Building one is light. The coroutines all run in the one loop of `bench.llm.loop`. Beside the exceptions named
     below they may raise BenchError (Unavailable: no such model, no key). May also have ``prepare(questions)``, called
-    before a batch of questions, and ``retries: int``, the number of requests sent again so far.
+    before a batch of questions; ``retries: int``, the number of requests sent again so far; and
+    ``batches: Batches | None``, by which `Client.ask` asks where it is there.
     """
 
     Options: ClassVar[type]

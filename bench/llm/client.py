@@ -16,7 +16,8 @@ from bench.contracts import Answer, Check, Message, NoAnswer, Question, Ticker
 from bench.errors import BenchError, ServerLost, Unavailable
 from bench.kept import Kept
 from bench.llm import loop, schema
-from bench.llm.backend import Backend, Identity, Lost, Rejected, Reply, TooLong
+from bench.llm.backend import Backend, Batches, Identity, Lost, Outcome, Rejected, Reply, TooLong
+from bench.llm.batches import Line, Pending, Turn
 from bench.llm.gate import Gate, Place, passed_on
 
 Progress = Callable[[str, int | None, str], AbstractContextManager[Ticker]]
@@ -46,6 +47,11 @@ class Usage:
     """Replies that could not be used, after which the model was asked again."""
     input_tokens: int = 0
     output_tokens: int = 0
+    batches: int = 0
+    """Batches handed in."""
+    batch_input_tokens: int = 0
+    """Of the input tokens, those at the price of batches."""
+    batch_output_tokens: int = 0
 
 
 class _Moved(Exception):
@@ -62,6 +68,9 @@ class Client:
     Answers are kept by (identity of the model, messages, schema, sampling, repeat) as they come; refusals and empty,
     malformed and cut-off answers are not. What is kept is checked again when it is used.
 
+    Where the backend has batches, `ask` hands in what is missing as batches and waits for them. Which questions are in
+    which batch is remembered, so that a killed command collects what it has paid for when it is started again.
+
     The model is identified, and its place passes the gate, before a batch of questions, every minute of it, after
     requests that had to be sent again, and after it. Where it turns out to be another, what it answered since it was
     last identified is forgotten, and ServerLost raised.
@@ -71,6 +80,7 @@ class Client:
         self.spec, self.backend = spec, backend
         self.stand_in: str | None = getattr(backend, "stand_in", None)
         self._gate, self._kept, self._progress = gate, kept, progress
+        self._batches: Batches | None = getattr(backend, "batches", None)
         self._usage = Usage()
         self._identity: Identity | None = None
         self._met = self._recalled = False
@@ -97,11 +107,17 @@ class Client:
     def usage(self) -> dict[str, Any]:
         """Return counts, tokens, requests sent again, and the cost in USD (None without prices)."""
         used = self._usage
-        cost = self.cost(used.input_tokens, used.output_tokens)
+        singly = used.input_tokens - used.batch_input_tokens, used.output_tokens - used.batch_output_tokens
+        costs = self._price(*singly), self.cost(used.batch_input_tokens, used.batch_output_tokens)
+        cost = None if None in costs else sum(part for part in costs if part is not None)
         return {**asdict(used), "retries": getattr(self.backend, "retries", 0), "cost_usd": cost}
 
     def cost(self, input_tokens: int, output_tokens: int) -> float | None:
-        """Return what so many tokens cost, in USD; None where the prices are not given."""
+        """Return what so many tokens of `ask` cost, in USD; None where the prices are not given."""
+        price = self._price(input_tokens, output_tokens)
+        return price if price is None or self._batches is None else price * (1 - self._batches.discount)
+
+    def _price(self, input_tokens: int, output_tokens: int) -> float | None:
         options = self.backend.options
         if options.price_input is None or options.price_output is None:
             return None
@@ -126,6 +142,19 @@ class Client:
 
     # -------------------------------------------------------------- asking
 
+    def missing(self, questions: Sequence[Question], check: Check | None = None) -> int:
+        """Return how many different questions have no kept answer that passes its check; sends none of them.
+
+        Where the server is not there, what it said last tells which answers count; where it never said anything, all
+        are missing. Raises BenchError where the gate refuses.
+        """
+        distinct = _distinct(questions)
+        try:
+            namespace = self._namespace(loop.run(self._ready()))
+        except Unavailable:
+            return len(distinct)
+        return len(distinct) - len(self._known(namespace, distinct, check))
+
     def ask(
         self, questions: Sequence[Question], check: Check | None = None, title: str = "questions"
     ) -> list[Answer | NoAnswer]:
@@ -134,19 +163,16 @@ class Client:
         Raises ServerLost where the server went away: what was answered until then is kept. Raises it too where another
         model answers than told so far.
         """
-        keys = [_key(question) for question in questions]
-        distinct = dict(zip(keys, questions, strict=True))
-        for question in distinct.values():
-            schema.check(question.schema)
+        distinct = _distinct(questions)
         namespace, found = loop.run(self._start(distinct, check, 0.0))
         todo = {key: question for key, question in distinct.items() if key not in found}
         if todo:
             with self._progress(title, len(todo), "calls") as bar:
                 loop.run(self._ask_all(namespace, todo, check, found, bar))
-        return [found[key] for key in keys]
+        return [found[_key(question)] for question in questions]
 
     async def answer(self, question: Question, check: Check | None = None) -> Answer | NoAnswer:
-        """Return the answer to one question; may be awaited in any loop."""
+        """Return the answer to one question, which never goes in a batch; may be awaited in any loop."""
         return await loop.within(self._answer(question, check))
 
     async def _answer(self, question: Question, check: Check | None) -> Answer | NoAnswer:
@@ -297,21 +323,34 @@ class Client:
         found: dict[str, Answer | NoAnswer],
         bar: Ticker,
     ) -> None:
-        """Fill `found` with the answers to `todo`, so many at a time."""
+        """Fill `found` with the answers to `todo`, so many at a time or in batches."""
         if prepare := getattr(self.backend, "prepare", None):
             prepare(list(todo.values()))
-        waiting = iter(todo.items())
-        workers = min(self.backend.options.concurrency, len(todo))
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(workers):
-                    group.create_task(self._work(namespace, waiting, check, found, bar))
+            if self._batches is None:
+                await self._ask_singly(namespace, todo, check, found, bar)
+            else:
+                line = Line(self._batches, Pending(self._kept, namespace), lambda: self._still(namespace, LOOK_S), bar)
+                await self._ask_in_batches(line, namespace, todo, check, found, bar)
             self._check_doubt()
             await self._end(namespace)
         except (BaseExceptionGroup, Lost, _Moved) as errors:
             first = _first(errors) if isinstance(errors, BaseExceptionGroup) else errors
             answered = sum(isinstance(one, Answer) for one in found.values())
             raise self._explained(first, answered, len(found.keys() | todo.keys())) from None
+
+    async def _ask_singly(
+        self,
+        namespace: str,
+        todo: Mapping[str, Question],
+        check: Check | None,
+        found: dict[str, Answer | NoAnswer],
+        bar: Ticker,
+    ) -> None:
+        waiting = iter(todo.items())
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.backend.options.concurrency, len(todo))):
+                group.create_task(self._work(namespace, waiting, check, found, bar))
 
     async def _end(self, namespace: str) -> None:
         """See that the model is still the same; one that has gone since its last answer is taken for it."""
@@ -340,12 +379,16 @@ class Client:
         if isinstance(answer, NoAnswer):
             self._usage.unanswered += 1
             return answer
-        if self._identity is not None and (now := self._namespace(self._identity)) != namespace:
-            raise _Moved(self._changed(namespace, now))  # seen while this question was under way
-        kept = {"text": answer.text, "input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens}
-        self._unsure[key] = namespace
-        self._kept.put(namespace, {key: {**kept, "attempts": answer.attempts}})
+        self._keep(namespace, {key: answer})
         return answer
+
+    def _keep(self, namespace: str, answers: Mapping[str, Answer]) -> None:
+        """Keep answers, unless the model turned out to be another while they were under way."""
+        if self._identity is not None and (now := self._namespace(self._identity)) != namespace:
+            raise _Moved(self._changed(namespace, now))
+        self._unsure.update(dict.fromkeys(answers, namespace))
+        told = ("text", "input_tokens", "output_tokens", "attempts")
+        self._kept.put(namespace, {key: {name: getattr(a, name) for name in told} for key, a in answers.items()})
 
     async def _attempts(self, namespace: str, question: Question, check: Check | None) -> Answer | NoAnswer:
         """Ask until an answer can be used, telling the model what was wrong with its last one."""
@@ -380,7 +423,10 @@ class Client:
         """Return the reply of a model that is still the same, and answers where it said."""
         sent_again = getattr(self.backend, "retries", 0) != self._retries
         await self._still(namespace, LOOK_AGAIN_S if sent_again else LOOK_S)
-        reply = await self.backend.reply(_encodable(asked))
+        return self._heard(namespace, await self.backend.reply(_encodable(asked)))
+
+    def _heard(self, namespace: str, reply: Reply) -> Reply:
+        """Return a reply with text that can be encoded, unless the server says that another host gave it."""
         if reply.remote_host and self._identity is not None:
             known, self._identity = self.place(), replace(self._identity, remote_host=reply.remote_host)
             if self.place().hosts != known.hosts:
@@ -389,6 +435,70 @@ class Client:
                 self._forget()
                 raise _Moved(self._changed(namespace, self._namespace(self._identity)))
         return replace(reply, text=schema.encodable(reply.text))
+
+    # -------------------------------------------------------------- questions in batches
+
+    async def _ask_in_batches(
+        self,
+        line: Line,
+        namespace: str,
+        todo: Mapping[str, Question],
+        check: Check | None,
+        found: dict[str, Answer | NoAnswer],
+        bar: Ticker,
+    ) -> None:
+        """Hand in what no batch holds yet, and what a batch left without an answer, until all is settled."""
+        sendable = {key: _encodable(question) for key, question in todo.items()}
+        again = await line.take_up(sendable)
+        self._met = self._met or bool(line)
+        while again or line:
+            for part in line.parts(again):
+                await line.submit(part)
+                self._usage.batches, self._met = self._usage.batches + 1, True
+            outcomes = await line.ended()
+            settled = {
+                key: self._settled(namespace, todo[key], turn, outcome, check)
+                for key, (turn, outcome) in outcomes.items()
+            }
+            again = {key: turn for key, turn in settled.items() if isinstance(turn, Turn)}
+            found.update(self._settle(line.pending, namespace, settled))
+            bar.advance(len(settled) - len(again))
+
+    def _settle(
+        self, pending: Pending, namespace: str, settled: Mapping[str, Answer | NoAnswer | Rejected | Turn]
+    ) -> dict[str, Answer | NoAnswer]:
+        """Keep a batch's answers, forget where its settled questions were, and return what became of these."""
+        answers = {key: one for key, one in settled.items() if isinstance(one, Answer)}
+        self._keep(namespace, answers)
+        pending.drop([key for key, one in settled.items() if not isinstance(one, Turn)])
+        rejected = {key: one for key, one in settled.items() if isinstance(one, Rejected)}
+        without = {key: one for key, one in settled.items() if isinstance(one, NoAnswer)}
+        without |= {key: self._passed_over(err, err.error, err.kind) for key, err in rejected.items()}
+        self._usage.unanswered += len(without)
+        return {**answers, **without}
+
+    def _settled(
+        self, namespace: str, question: Question, turn: Turn, outcome: Outcome, check: Check | None
+    ) -> Answer | NoAnswer | Rejected | Turn:
+        """Return what one outcome of a batch is worth; a Turn where the question is to be asked again."""
+        last = turn.attempt >= self.backend.options.attempts
+        if isinstance(outcome, TooLong):
+            return turn.failed or NoAnswer("too-long", str(outcome))
+        if isinstance(outcome, Lost):
+            return NoAnswer("failed", str(outcome)) if last else replace(turn, attempt=turn.attempt + 1)
+        if isinstance(outcome, Rejected):
+            return outcome
+        reply = self._heard(namespace, outcome)
+        self._count(reply, in_batch=True)
+        tokens_in, tokens_out = turn.input_tokens + reply.input_tokens, turn.output_tokens + reply.output_tokens
+        answer = _judged(question, reply, check)
+        if isinstance(answer, Answer):
+            return replace(answer, input_tokens=tokens_in, output_tokens=tokens_out, attempts=turn.attempt)
+        if last or answer.kind == "refused":
+            return answer
+        self._usage.asked_again += 1
+        asked = _encodable(_again(question, reply.text, answer.why))
+        return Turn(asked, turn.attempt + 1, tokens_in, tokens_out, answer)
 
     # -------------------------------------------------------------- questions that fail
 
@@ -422,13 +532,16 @@ class Client:
         if doubt is not None and not (self._usage.calls or self._usage.cached):
             raise doubt
 
-    def _count(self, reply: Reply | None) -> None:
+    def _count(self, reply: Reply | None, *, in_batch: bool = False) -> None:
         if reply is None:
             return
         self._met, self._row = True, 0
         self._usage.calls += reply.calls
         self._usage.input_tokens += reply.input_tokens
         self._usage.output_tokens += reply.output_tokens
+        if in_batch:
+            self._usage.batch_input_tokens += reply.input_tokens
+            self._usage.batch_output_tokens += reply.output_tokens
 
     def _explained(self, err: BaseException, answered: int, total: int) -> BaseException:
         """Return the error for the user where the server was lost or its model is another; any other as it is."""
@@ -480,6 +593,14 @@ def _answer_of(kept: Any) -> Answer | None:
         return Answer(**kept, cached=True)
     except TypeError:
         return None
+
+
+def _distinct(questions: Sequence[Question]) -> dict[str, Question]:
+    """Return the different questions by their keys. Raises BenchError where the form of an answer cannot be checked."""
+    distinct = {_key(question): question for question in questions}
+    for question in distinct.values():
+        schema.check(question.schema)
+    return distinct
 
 
 def _encodable(question: Question) -> Question:

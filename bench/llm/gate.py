@@ -34,6 +34,8 @@ class Place:
     """Why this is not this machine; "" where it is."""
     hosts: tuple[str, ...] = ()
     """All hosts beyond this machine that see the text, as far as is known."""
+    keeps: str = ""
+    """Why what is sent there is stored for a while, whatever was agreed with the host; "" where it need not be."""
 
     @property
     def local(self) -> bool:
@@ -146,14 +148,18 @@ class Gate:
         return bool(place.hosts) and all(host in self.attested for host in place.hosts)
 
     def check(self, spec: str, place: Place | None) -> None:
-        """Raise BenchError where text that is held would go to a place that is not attested."""
-        if not self.held or (place is not None and (place.local or self.attests(place))):
+        """Raise BenchError where text that is held would go to a place that is not attested, or that stores it."""
+        if not self.held or (place is not None and place.local):
             return
         if place is None:
             raise BenchError(
                 f"llm {spec!r}: {self.held}, and this plugin does not say where its text goes (it has "
                 "no method place()): use a local model"
             )
+        if place.keeps:
+            raise BenchError(f"llm {spec!r}: {self.held}, and {place.keeps}")
+        if self.attests(place):
+            return
         raise BenchError(
             f"llm {spec!r}: {self.held}, and its text would leave this machine: {place.away}. "
             "PhysioNet (notice of 2025-09-24) asks for zero retention, no training and no human review wherever such "

@@ -123,7 +123,9 @@ def status_error(status: int, message: str, place: Place, key: str, remedy: str 
 
 
 def whole_server(err: Exception) -> Exception:
-    """Return the error where no question was asked: for a Rejected, what it means for the server."""
+    """Return the error where it is not one question's: for a Rejected, what it means for the server."""
+    if isinstance(err, TooLong):
+        return BenchError(str(err))
     return err.error if isinstance(err, Rejected) else err
 
 
@@ -143,10 +145,11 @@ class Unspoken(ValueError):
 Method = Callable[..., Coroutine[Any, Any, T]]
 
 
-def speaks(protocol: str) -> Callable[[Method[T]], Method[T]]:
+def speaks(protocol: str, *, whole: bool = False) -> Callable[[Method[T]], Method[T]]:
     """Wrap a backend's `identify` or `reply`: whatever reading an odd answer may raise becomes an error in our words.
 
-    For a question that is Rejected, since the next answer may be of the protocol again.
+    For a question that is Rejected, since the next answer may be of the protocol again. `whole`: the arguments are no
+    single question.
     """
 
     def wrap(method: Method[T]) -> Method[T]:
@@ -155,12 +158,12 @@ def speaks(protocol: str) -> Callable[[Method[T]], Method[T]]:
             try:
                 return await method(self, *args)
             except Rejected as err:
-                raise (err if args else err.error) from None
+                raise (err if args and not whole else err.error) from None
             except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as err:
                 why = str(err) if isinstance(err, Unspoken) else f"{type(err).__name__}: {err}"
                 why = f"{self.place().url} does not speak the {protocol} protocol: {said(why)}"
                 error = Unavailable(why, self.remedy())
-                raise (Rejected(error) if args else error) from None
+                raise (Rejected(error) if args and not whole else error) from None
 
         return wrapped
 

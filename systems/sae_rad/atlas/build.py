@@ -16,11 +16,11 @@ from bench.contracts import Annotator, NoAnswer
 from bench.errors import BenchError, Unavailable
 from bench.store import Appender, read_lines
 from systems.sae_rad.atlas.activity import ByFeature
-from systems.sae_rad.atlas.features import FeaturePages, HeldOut, title_of
+from systems.sae_rad.atlas.features import FeaturePages, HeldOut
 from systems.sae_rad.atlas.finished import FinishedRun
 from systems.sae_rad.atlas.reports import ReportPages, priors_of
 from systems.sae_rad.atlas.scores import Scores, read_scores
-from systems.sae_rad.atlas.site import Site, feature_page, look, report_page
+from systems.sae_rad.atlas.site import Site, feature_page, look, report_page, title_of
 from systems.sae_rad.atlas.thumbnails import Thumbnails
 from systems.sae_rad.atlas.views import Told
 from systems.sae_rad.opened import Opened
@@ -130,7 +130,15 @@ class _Atlas:
 
     @cached_property
     def scores(self) -> Scores:
-        return read_scores(self.choices.scores, required=self.choices.scores_required)
+        """What was measured about these features; another system's numbers are never shown."""
+        found = read_scores(self.choices.scores, required=self.choices.scores_required)
+        if not found.system or found.system == self.system.fingerprint():
+            return found
+        why = f"{found.folder}: measures the features of another system than {self.opened.entry.label!r}"
+        if self.choices.scores_required:
+            raise BenchError(f"--scores {why}: run bench sae-rad evaluate with this configuration")
+        self.notes.append(f"{why}: its scores are left out.")
+        return Scores()
 
     def _feature_pages(self) -> FeaturePages:
         training = ByFeature.of(self.system.train_active, self.system.dictionary.m)

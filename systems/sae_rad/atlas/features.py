@@ -15,6 +15,7 @@ from bench.contracts import Case, Mark
 from systems.sae_rad.atlas.activity import ByFeature, Ints, histogram
 from systems.sae_rad.atlas.passages import Passage, alike, passages, spans
 from systems.sae_rad.atlas.scores import Scores
+from systems.sae_rad.atlas.site import title_of
 from systems.sae_rad.atlas.thumbnails import Thumbnails
 from systems.sae_rad.atlas.views import FeatureView, PartnerView, Picture, SourceReport, Tile, Told
 from systems.sae_rad.sentences import split
@@ -23,6 +24,8 @@ from systems.sae_rad.system import SAERad
 PARTNERS = 12
 LABELS = 8
 HELD_OUT_IMAGES = 8
+SHOWN_SCORES = ("detection", "fuzzing", "monosemanticity")
+"""Scores with a column of their own in the table; by the others it is sorted and filtered."""
 
 
 @dataclass(frozen=True)
@@ -165,45 +168,51 @@ class FeaturePages:
     # -------------------------------------------------------------- the table
 
     def table(self) -> dict[str, Any]:
-        """Return columns and data of the table of features, as ``table.js`` reads them."""
-        columns: list[dict[str, Any]] = [
-            _column("feature", "Feature", "feature", list(self.chosen)),
-            _column("count", "Training images", "count", self.training.counts[list(self.chosen)].tolist()),
-            _column("share", "Frequency", "share", (self.training.counts[list(self.chosen)]
-                                                    / max(self.training.n_images, 1)).round(6).tolist()),
-        ]  # fmt: skip
+        """Return columns and data of the table of features, as ``table.js`` reads them.
+
+        A column with "after" is shown in the cells of the column of that key, one with "hidden" is only sorted and
+        filtered by.
+        """
+        counts = self.training.counts[list(self.chosen)]
+        columns = [_column("feature", "Feature", "feature", list(self.chosen))]
         if self.thumbnails is not None:
             texts = [self.told[f].text if f in self.told else "" for f in self.chosen]
-            columns.insert(1, _column("description", "Description", "text", texts))
+            columns.append(_column("description", "Description", "text", texts))
+        shares = (counts / max(self.training.n_images, 1)).round(6).tolist()
+        columns.append(_column("count", "Training images", "count", counts.tolist()))
+        columns.append(_column("share", "Frequency", "share", shares, after="count"))
         if self.held_out is not None:
-            counts = self.held_out.by_feature.counts[list(self.chosen)].tolist()
-            columns.append(_column("held_out", f"Images of {self.held_out.split}", "count", counts))
+            held = self.held_out.by_feature.counts[list(self.chosen)].tolist()
+            columns.append(_column("held_out", f"Images of {self.held_out.split}", "count", held))
         columns += [*self._score_columns(), *self._label_columns()]
-        return {"noun": "features", "hide": "count", "hideTitle": "never active", "columns": columns}
+        return {"noun": "features", "sort": "count", "hide": "count", "hideTitle": "never active", "columns": columns}
 
     def _score_columns(self) -> list[dict[str, Any]]:
         scores = [self.scores.of(feature) for feature in self.chosen]
-        found = [
-            _column(f"score:{name}", title_of(name), "score", [_short(s.values.get(name)) for s in scores])
-            for name in self.scores.names
-        ]
-        if any(s.best for s in scores):
-            labels = [s.best.label if s.best else None for s in scores]
-            values = [_short(s.best.auroc) if s.best else None for s in scores]
-            found += [_categories("best", "Best label", labels), _column("auroc", "Its AUROC", "score", values)]
+        found = []
+        for name in self.scores.names:
+            values = [_short(s.values.get(name)) for s in scores]
+            found.append(_column(f"score:{name}", title_of(name), "score", values, hidden=name not in SHOWN_SCORES))
+        if any(s.chosen for s in scores):
+            labels = [s.chosen.label if s.chosen else None for s in scores]
+            values = [_short(s.chosen.auroc) if s.chosen else None for s in scores]
+            found.append(_categories("told", "Label it tells", labels))
+            found.append(_column("auroc", "AUROC of the label it tells", "score", values, after="told"))
         if any(s.matched for s in scores):
             findings = [s.matched.finding.replace("_", " ") if s.matched else None for s in scores]
             values = [_short(s.matched.f1) if s.matched else None for s in scores]
-            found += [_categories("matched", "Matched finding", findings), _column("f1", "Its F1", "score", values)]
+            found.append(_categories("matched", "Matched finding", findings))
+            found.append(_column("f1", "F1 of the matched finding", "score", values, after="matched"))
         return found
 
     def _label_columns(self) -> list[dict[str, Any]]:
         if not self.labels:
             return []
         best = [next((k for k in self.training.labels(f, self.labels) if k.phi > 0), None) for f in self.chosen]
+        values = [_short(k.phi) if k else None for k in best]
         return [
-            _categories("label", "Label of the reports", [k.label if k else None for k in best]),
-            _column("phi", "Its correlation φ", "score", [_short(k.phi) if k else None for k in best]),
+            _categories("label", "Label of its reports", [k.label if k else None for k in best]),
+            _column("phi", "Correlation φ with that label", "score", values, after="label"),
         ]
 
 
@@ -216,22 +225,16 @@ def picture(thumbnails: Thumbnails | None, image: Path, alt: str) -> Picture:
     return Picture(None, alt, thumbnails.unreadable.get(image, "not copied"))
 
 
-def title_of(name: str) -> str:
-    """Return a score's name as a heading: "detection_auroc" → "Detection auroc"."""
-    words = name.replace("_", " ").replace(".", " ")
-    return words[:1].upper() + words[1:]
-
-
 def _short(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
 
 
-def _column(key: str, title: str, kind: str, data: Sequence[Any]) -> dict[str, Any]:
-    return {"key": key, "title": title, "kind": kind, "data": data}
+def _column(key: str, title: str, kind: str, data: Sequence[Any], **more: Any) -> dict[str, Any]:
+    return {"key": key, "title": title, "kind": kind, "data": data, **more}
 
 
 def _categories(key: str, title: str, values: Sequence[str | None]) -> dict[str, Any]:
     """Return a column of names, each written once."""
     names = sorted({value for value in values if value is not None})
     place = {name: k for k, name in enumerate(names)}
-    return {**_column(key, title, "category", [place.get(v or "") for v in values]), "names": names}
+    return _column(key, title, "category", [None if v is None else place[v] for v in values], names=names)

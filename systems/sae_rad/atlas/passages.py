@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.contracts import Mark
+from bench.contracts import Mark, SmallTable
 from systems.sae_rad.sentences import split
 
 if TYPE_CHECKING:
@@ -15,10 +15,12 @@ if TYPE_CHECKING:
 
 ALIKE = 0.5
 """Cosine from which a sentence counts as saying what a description says."""
-CHIPS = 3
-"""Features named behind a sentence; the others are highlighted, and counted."""
+SOURCE = 0.2
+"""Cosine from which a statement made of a text is put to its most similar sentence: it was taken from one of them."""
 
+Side = Literal["candidate", "reference"]
 Verdict = Literal["agree", "differ", "partly", "unknown"]
+DIRECTIONS: Mapping[Side, str] = {"candidate": "precision", "reference": "recall"}
 _VERDICTS: Mapping[str, Verdict] = {
     "entailed": "agree",
     "match": "agree",
@@ -134,6 +136,38 @@ def _within(pieces: Sequence[tuple[int, Piece]], start: int, end: int) -> tuple[
         if low < high:
             cut.append(Piece(piece.text[low - at : high - at], piece.verdict, piece.note))
     return tuple(cut)
+
+
+def completed(
+    text: str, side: Side, marks: Sequence[Mark], table: SmallTable | None, space: SentenceSpace
+) -> list[Mark]:
+    """Return a side's marks, and one for each sentence without a mark that a judged statement was taken from.
+
+    table: RadFact's statements, (direction, statement, verdict, …) a row. Where a statement does not stand in the text
+    in its own words the metric marks no place; it is put to the most similar sentence, if that is at least `SOURCE`
+    to it. A sentence with statements of several verdicts is "mixed".
+    """
+    free = [(a, b) for a, b in spans(text) if not any(mark.start < b and a < mark.end for mark in marks)]
+    said = _judged(table, side)
+    if not free or not said:
+        return list(marks)
+    similarity = space.similarity([statement for statement, _ in said], [text[a:b] for a, b in free])
+    found: dict[int, list[str]] = {}
+    for (_, kind), row in zip(said, similarity, strict=True):
+        if row.max() >= SOURCE:
+            found.setdefault(int(row.argmax()), []).append(kind)
+    more = [
+        Mark(side, *free[place], kinds[0] if len(set(kinds)) == 1 else "mixed", ", ".join(kinds))
+        for place, kinds in found.items()
+    ]
+    return [*marks, *more]
+
+
+def _judged(table: SmallTable | None, side: Side) -> list[tuple[str, str]]:
+    """Return (statement, verdict) of one side's statements; [] where the table is not one of statements."""
+    if table is None or table.headings[:3] != ("direction", "statement", "verdict"):
+        return []
+    return [(row[1], row[2]) for row in table.rows if row[0] == DIRECTIONS[side]]
 
 
 def verdict(kind: str) -> Verdict:

@@ -8,15 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Case, Evidence, Pair, Prior, Report
+from bench.contracts import Case, Column, Evidence, Mark, Pair, Prior, Report
 from systems.sae_rad.atlas.features import picture
 from systems.sae_rad.atlas.finished import Explained, FinishedRun
-from systems.sae_rad.atlas.passages import Led, Passage, attribute, passages, spans
+from systems.sae_rad.atlas.passages import Led, Passage, Side, attribute, completed, passages, spans
 from systems.sae_rad.atlas.thumbnails import Thumbnails
 from systems.sae_rad.atlas.views import ActiveView, Comparison, PriorView, ReportView
 from systems.sae_rad.options import ComposeOptions
 from systems.sae_rad.vectors import SentenceSpace
 
+SHOWN_SCORES = ("RadFact", "RGER", "BL4", "RG-L", "MTR")
+"""Scores with a column of their own in the table: those that mean something for one case."""
 MINUTES = (("year", 365 * 1440), ("day", 1440), ("hour", 60), ("minute", 1))
 
 
@@ -82,7 +84,7 @@ class ReportPages:
     def _comparisons(self, case: Mapping[str, Any], report: Report, led: Sequence[tuple[Led, ...]]) -> list[Comparison]:
         pair = Pair(case["id"], case["group"], report.text, case["reference"])
         explained = [self.run.explain(label, pair) for label in self.explain]
-        return [compared(pair, found, led) for found in explained or [Explained("", (), ())]]
+        return [compared(pair, found, led, self.space) for found in explained or [Explained("", (), ())]]
 
     def table(self) -> dict[str, Any]:
         """Return columns and data of the table of reports, as ``table.js`` reads them."""
@@ -90,7 +92,13 @@ class ReportPages:
         active = [len(features_of(report.evidence)) if report else None for report in reports]
         columns: list[dict[str, Any]] = [
             {"key": "report", "title": "Case", "kind": "report", "data": list(range(len(self)))},
-            {"key": "case", "title": "Identifier", "kind": "text", "data": [case["id"] for case in self.run.cases]},
+            {
+                "key": "case",
+                "title": "Identifier",
+                "kind": "text",
+                "hidden": True,
+                "data": [case["id"] for case in self.run.cases],
+            },
             {"key": "text", "title": "Report", "kind": "text", "data": [r.text if r else "" for r in reports]},
             {"key": "active", "title": "Active features", "kind": "count", "data": active},
             *self._score_columns(),
@@ -98,17 +106,27 @@ class ReportPages:
         return {"noun": "reports", "columns": columns}
 
     def _score_columns(self) -> list[dict[str, Any]]:
-        by_column: dict[str, dict[str, Any]] = {}
+        found: dict[str, dict[str, Any]] = {}
         for number, case in enumerate(self.run.cases):
             for own in self.run.own_scores.get(case["id"], ()):
-                c = own.column
-                column = by_column.setdefault(
-                    c.key,
-                    {"key": f"score:{c.key}", "title": c.heading, "kind": "scaled", "decimals": c.decimals,
-                     "data": [None] * len(self)},
-                )  # fmt: skip
-                column["data"][number] = None if own.value is None else round(own.value * c.scale, c.decimals + 2)
-        return list(by_column.values())
+                column = found.setdefault(own.column.key, _score_column(own.column, len(self)))
+                if own.value is not None:
+                    column["data"][number] = round(own.value * own.column.scale, own.column.decimals + 2)
+        return [
+            found[key] for key in [*(k for k in SHOWN_SCORES if k in found), *sorted(found.keys() - set(SHOWN_SCORES))]
+        ]
+
+
+def _score_column(column: Column, n: int) -> dict[str, Any]:
+    hidden = column.key not in SHOWN_SCORES
+    return {
+        "key": f"score:{column.key}",
+        "title": column.heading,
+        "kind": "scaled",
+        "decimals": column.decimals,
+        "hidden": hidden,
+        "data": [None] * n,
+    }
 
 
 def features_of(evidence: Sequence[Evidence]) -> dict[int, Evidence]:
@@ -116,11 +134,16 @@ def features_of(evidence: Sequence[Evidence]) -> dict[int, Evidence]:
     return {int(e.label): e for e in evidence if e.kind == "feature" and e.label.isascii() and e.label.isdigit()}
 
 
-def compared(pair: Pair, explained: Explained, led: Sequence[tuple[Led, ...]]) -> Comparison:
+def compared(pair: Pair, explained: Explained, led: Sequence[tuple[Led, ...]], space: SentenceSpace) -> Comparison:
     """Return both texts of a pair with the marks of one metric, and how many places got each verdict."""
-    sides = {side: [m for m in explained.marks if m.side == side] for side in ("candidate", "reference")}
-    report = tuple(passages(pair.candidate, sides["candidate"], led))
-    reference = tuple(passages(pair.reference, sides["reference"]))
+    statements = next(iter(explained.tables), None)
+
+    def marks(side: Side, text: str) -> list[Mark]:
+        own = [mark for mark in explained.marks if mark.side == side]
+        return completed(text, side, own, statements, space)
+
+    report = tuple(passages(pair.candidate, marks("candidate", pair.candidate), led))
+    reference = tuple(passages(pair.reference, marks("reference", pair.reference)))
     counted = [(side, v, n) for side, part in (("report", report), ("reference", reference))
                for v, n in sorted(_verdicts(part).items())]  # fmt: skip
     return Comparison(explained.metric, report, reference, explained.tables, counted, explained.fault)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,14 @@ from bench.errors import BenchError
 from bench.store import read_json, read_lines
 
 FEATURES_FILE, EVALUATION_FILE = "features.jsonl", "evaluation.json"
-SHOWN_FILES = (FEATURES_FILE, EVALUATION_FILE, "interventions.json", "faithfulness.json")
-_NOT_SCORES = frozenset({"feature", "train_count", "heldout_count", "mean_activation"})
+INTERVENTIONS_FILE, INTERVENTIONS_SUMMARY = "interventions.jsonl", "interventions.json"
+READ = (FEATURES_FILE, EVALUATION_FILE, INTERVENTIONS_FILE, INTERVENTIONS_SUMMARY)
+CHOSEN = "auroc_labels"
+"""Held-out AUROC of the label that was chosen on the training images."""
+_SHOWN_APART = frozenset(
+    {"feature", "train_count", "heldout_count", "mean_activation", "labels", "findings", "matched",
+     "matched_at_threshold", CHOSEN}
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,19 +44,28 @@ class Matched:
 
 
 @dataclass(frozen=True, slots=True)
+class Effect:
+    """One measure of what setting a feature by hand does, over images."""
+
+    name: str
+    median: float
+    low: float | None
+    """5th percentile."""
+    high: float | None
+    """95th percentile."""
+
+
+@dataclass(frozen=True, slots=True)
 class FeatureScores:
-    """One feature's line of features.jsonl."""
+    """One feature's line of features.jsonl, and what an intervention on it did."""
 
     values: Mapping[str, float]
     labels: tuple[LabelScore, ...] = ()
     """The farthest from chance first."""
     matched: Matched | None = None
-
-    @property
-    def best(self) -> LabelScore | None:
-        """The label with the highest AUROC."""
-        known = [score for score in self.labels if score.auroc is not None]
-        return max(known, key=lambda score: score.auroc or 0.0, default=None)
+    chosen: LabelScore | None = None
+    """The label chosen on the training images."""
+    effects: tuple[Effect, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -63,6 +78,18 @@ class Scores:
     """Score names, in the order of the file."""
     evaluation: Mapping[str, Any] = field(default_factory=dict)
     digest: str = ""
+    system: str = ""
+    """Fingerprint of the system that was evaluated; "" where the evaluation does not say."""
+
+    @property
+    def compared(self) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
+        """The aggregates as a table: measures, and a row for the system and each control."""
+        rows = _mapping(self.evaluation.get("rows"))
+        names = list(dict.fromkeys(name for row in rows.values() for name in _mapping(row)))
+        return names, [
+            (str(label), [_number(_mapping(_mapping(row).get(name)).get("value")) for name in names])
+            for label, row in rows.items()
+        ]
 
     def of(self, feature: int) -> FeatureScores:
         """Return a feature's scores; none where it was not evaluated."""
@@ -71,31 +98,63 @@ class Scores:
 
 def read_scores(folder: Path | None, *, required: bool) -> Scores:
     """Read an evaluation folder. Raises BenchError where it is required and holds nothing, or a line is no scores."""
-    if folder is None or not (folder / FEATURES_FILE).exists():
+    if folder is None or not any((folder / name).exists() for name in READ):
         if required:
             raise BenchError(f"{folder}: holds no {FEATURES_FILE}: bench sae-rad evaluate writes one")
         return Scores()
     file = folder / FEATURES_FILE
     features = dict(_feature(file, number, line) for number, line in enumerate(read_lines(file), 1))
+    for feature, effects in _interventions(folder).items():
+        features[feature] = replace(features.get(feature, FeatureScores({})), effects=effects)
     names = tuple(dict.fromkeys(name for scores in features.values() for name in scores.values))
     evaluation = read_json(folder / EVALUATION_FILE) if (folder / EVALUATION_FILE).exists() else {}
-    return Scores(folder, features, names, evaluation, _digest(folder))
+    system = _mapping(evaluation.get("recipe")).get("system_fingerprint")
+    return Scores(folder, features, names, evaluation, _digest(folder), str(system or ""))
 
 
 def _feature(file: Path, number: int, line: Mapping[str, Any]) -> tuple[int, FeatureScores]:
-    feature = line.get("feature")
-    if not isinstance(feature, int) or isinstance(feature, bool) or feature < 0:
-        raise BenchError(f"{file}, line {number}: 'feature' is the number of a feature; run the evaluation again")
+    feature = _feature_number(file, number, line)
     labels = [_label(name, given) for name, given in _mapping(line.get("labels")).items()]
     labels.sort(key=lambda s: (-abs((0.5 if s.auroc is None else s.auroc) - 0.5), s.label))
-    return feature, FeatureScores(_values(line), tuple(labels), _matched(line.get("matched")))
+    known = _number(line.get(CHOSEN))
+    chosen = next((label for label in labels if known is not None and label.auroc == known), None)
+    return feature, FeatureScores(_values(line), tuple(labels), _matched(line.get("matched")), chosen)
+
+
+def _feature_number(file: Path, number: int, line: Mapping[str, Any]) -> int:
+    feature = line.get("feature")
+    if not isinstance(feature, int) or isinstance(feature, bool) or feature < 0:
+        raise BenchError(f"{file}, line {number}: 'feature' must be the number of a feature; delete the file, and run "
+                         "the command that writes it again")  # fmt: skip
+    return feature
+
+
+def _interventions(folder: Path) -> dict[int, tuple[Effect, ...]]:
+    """Return what interventions did, by feature, as far as they were made by the recipe of the summary."""
+    file, summary = folder / INTERVENTIONS_FILE, folder / INTERVENTIONS_SUMMARY
+    recipe = read_json(summary).get("digest") if summary.exists() else None
+    lines = [(_feature_number(file, k, line), line) for k, line in enumerate(read_lines(file), 1)]
+    return {feature: _effects(line) for feature, line in lines if recipe is None or line.get("recipe") == recipe}
+
+
+def _effects(line: Mapping[str, Any], prefix: str = "") -> tuple[Effect, ...]:
+    found: list[Effect] = []
+    for name, value in line.items():
+        if not isinstance(value, Mapping):
+            continue
+        median = _number(value.get("median"))
+        if median is None:
+            found += _effects(value, f"{prefix}{name}: ")
+        else:
+            found.append(Effect(prefix + name, median, _number(value.get("q05")), _number(value.get("q95"))))
+    return tuple(found)
 
 
 def _values(line: Mapping[str, Any]) -> dict[str, float]:
     """Return the scores of a line, those of one level down as "name.key"."""
     flat: dict[str, float] = {}
     for key, value in line.items():
-        if key in _NOT_SCORES | {"labels", "matched"}:
+        if key in _SHOWN_APART:
             continue
         inner = {f"{key}.{k}": v for k, v in value.items()} if isinstance(value, Mapping) else {key: value}
         flat.update({k: n for k, v in inner.items() if (n := _number(v)) is not None})
@@ -126,7 +185,7 @@ def _number(value: Any) -> float | None:
 
 def _digest(folder: Path) -> str:
     found = hashlib.sha256()
-    for name in SHOWN_FILES:
+    for name in READ:
         if (folder / name).exists():
             found.update(name.encode() + b"\0" + (folder / name).read_bytes())
     return found.hexdigest()[:16]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 from collections.abc import Mapping
@@ -34,6 +35,13 @@ def feature_page(feature: int) -> str:
 def report_page(number: int) -> str:
     """Return the path of a report's page. Case ids stay out of file names: they may hold anything."""
     return f"reports/{number:05d}.html"
+
+
+def title_of(name: str) -> str:
+    """Return a score's name as a heading: "detection_auroc" → "Detection AUROC"."""
+    words = ["AUROC" if w == "auroc" else "AP" if w == "ap" else w for w in re.split(r"[_.\s]+", name) if w]
+    text = " ".join(words)
+    return text[:1].upper() + text[1:]
 
 
 def script_json(value: Any) -> str:
@@ -66,7 +74,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
-        environment.globals.update(self._shared, feature_page=feature_page, report_page=report_page)
+        environment.globals.update(self._shared, feature_page=feature_page, report_page=report_page, title_of=title_of)
         environment.filters.update(percent=percent)
         return environment
 

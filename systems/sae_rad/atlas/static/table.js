@@ -8,9 +8,13 @@
     get("status").textContent = "The table's data file is missing: run the same bench sae-rad atlas command again.";
     return;
   }
-  const columns = source.columns, byKey = new Map(columns.map((column) => [column.key, column]));
+  const columns = source.columns, drawn = columns.filter((column) => !column.hidden && !column.after);
+  const addition = new Map(columns.filter((column) => column.after).map((column) => [column.after, column]));
+  const byKey = new Map(columns.map((column) => [column.key, column]));
   const n = columns[0].data.length;
-  const state = { query: "", sort: columns[0].key, descending: false, category: "", leastOf: "", least: "", hide: true, page: 0 };
+  const first = byKey.get(source.sort) || columns[0];
+  const isNumber = (column) => ["count", "share", "score", "scaled"].includes(column.kind);
+  const state = { query: "", sort: first.key, descending: isNumber(first), category: "", leastOf: "", least: "", hide: true, page: 0 };
 
   // ---------------------------------------------------------------- reading values
   const pad = (number, width) => String(number).padStart(width, "0");
@@ -32,7 +36,6 @@
     const value = column.data[row];
     return value === null || value === undefined ? "–" : formats[column.kind](value, column);
   };
-  const isNumber = (column) => ["count", "share", "score", "scaled"].includes(column.kind);
 
   const searched = columns.filter((c) => ["feature", "report", "text", "category"].includes(c.kind));
   const haystack = new Array(n);
@@ -83,7 +86,7 @@
 
   // ---------------------------------------------------------------- drawing
   const head = document.querySelector("#table thead tr"), body = document.querySelector("#table tbody");
-  for (const column of columns) {
+  for (const column of drawn) {
     const cell = document.createElement("th"), button = document.createElement("button");
     cell.scope = "col";
     cell.className = `k-${column.kind}`;
@@ -100,10 +103,10 @@
 
   function line(row) {
     const tr = document.createElement("tr");
-    for (const column of columns) {
-      const first = column === columns[0];
-      const cell = document.createElement(first ? "th" : "td");
-      if (first) {
+    for (const column of drawn) {
+      const heading = column === drawn[0];
+      const cell = document.createElement(heading ? "th" : "td");
+      if (heading) {
         cell.scope = "row";
         const link = document.createElement("a");
         link.href = href(column, row);
@@ -111,6 +114,13 @@
         cell.append(link);
       } else {
         cell.textContent = shown(column, row);
+      }
+      const more = addition.get(column.key);
+      if (more && more.data[row] !== null) {
+        const small = document.createElement("small");
+        small.textContent = shown(more, row);
+        small.title = more.title;
+        cell.append(" ", small);
       }
       cell.className = `k-${column.kind}`;
       cell.dataset.title = column.title;

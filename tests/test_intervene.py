@@ -231,7 +231,12 @@ def test_measures_are_those_of_dense_codes(architecture: Architecture) -> None:
 
 def test_controls_step_as_far_in_another_direction(monkeypatch: pytest.MonkeyPatch) -> None:
     autoencoder, z, encoded = some(), embeddings(), []
-    monkeypatch.setattr(library, "encode", lambda t, rows: encoded.append(rows) or encode(t, rows))
+
+    def noting(given: TrainedSAE, rows: np.ndarray) -> Active:
+        encoded.append(rows)
+        return encode(given, rows)
+
+    monkeypatch.setattr(library, "encode", noting)
     measure(autoencoder, z, 4, 6.0, others=[4, 9])
     start, edited, _, random, other = np.split(encoded[0].astype(np.float64), 5)
     lengths = [np.linalg.norm(rows - start, axis=1) for rows in (edited, random, other)]

@@ -16,23 +16,24 @@ if TYPE_CHECKING:
 
     from systems.sae_rad.evidence.evaluate import Evaluation
 
-COLUMNS: Sequence[tuple[str, str, int]] = (
-    ("alive", "alive", 0),
-    ("L0", "L0", 1),
-    ("matched_50", "F1 ≥ .5", 0),
-    ("findings_matched_50", "findings", 0),
+SHOWN: Sequence[tuple[str, str, int]] = (
+    ("alive", "alive features", 0),
+    ("L0", "active an image", 1),
+    ("matched_50", "features, F1 ≥ .5", 0),
+    ("findings_matched_50", "findings, F1 ≥ .5", 0),
     ("best_f1", "best F1", 3),
-    ("one_to_one_f1", "1:1 F1", 3),
-    ("best_f1_at_threshold", "F1 at t", 3),
-    ("auroc_labels", "AUROC", 3),
-    ("monosemanticity", "MS", 3),
-    ("monosemanticity_across", "MS across", 3),
+    ("one_to_one_f1", "one-to-one F1", 3),
+    ("best_f1_at_threshold", "F1 at a threshold", 3),
+    ("auroc_findings", "AUROC, findings", 3),
+    ("auroc_labels", "AUROC, labels", 3),
+    ("monosemanticity", "monosemanticity", 3),
+    ("monosemanticity_across", "across patients", 3),
     ("absorption", "absorbed", 3),
     ("missed", "missed", 3),
     ("detection", "detection", 3),
     ("fuzzing", "fuzzing", 3),
 )
-"""Name in evaluation.json, heading, decimals."""
+"""Name in evaluation.json, name in the table, decimals."""
 
 
 @click.command()
@@ -144,16 +145,18 @@ def _controls(given: str | None, known: Sequence[str], default: Sequence[str]) -
 
 
 def print_evaluation(console: Console, done: Evaluation) -> None:
-    """Print the aggregates, a row a system; columns that nothing was measured for are left out."""
+    """Print the aggregates, a column a system; scores that were measured for none are left out."""
     from rich.table import Table
 
-    columns = [column for column in COLUMNS if any(_value(row, column[0]) is not None for row in done.rows.values())]
-    table = Table(title="features on held-out images", title_justify="left")
-    table.add_column("")
-    for _, heading, _ in columns:
-        table.add_column(heading, justify="right")
-    for name, row in done.rows.items():
-        table.add_row(name, *(_shown(_value(row, key), decimals) for key, _, decimals in columns))
+    table = Table(title="features on held-out images", title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("", no_wrap=True)
+    shown_rows = {name: row for name, row in done.rows.items() if "alive" in row}
+    for name in shown_rows:
+        table.add_column(name if name == "sae-rad" else name.replace("-", "-\n"), justify="right")
+    for key, shown, decimals in SHOWN:
+        values = [_value(row, key) for row in shown_rows.values()]
+        if any(value is not None for value in values):
+            table.add_row(shown, *(_shown(value, decimals) for value in values))
     console.print(table)
     for what, why in done.unmeasured.items():
         console.print(f"{what}: not measured: {why}", markup=False, highlight=False)

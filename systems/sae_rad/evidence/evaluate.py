@@ -254,6 +254,7 @@ class _Work:
                 raise BenchError(f"--features: feature {unknown[0]} is not one of 0 to {len(counts) - 1}")
             return list(wanted)
         number = wanted if isinstance(wanted, int) else len(wanted)
+        counts = np.where(measured.features["train_count"] > 0, counts, 0)  # others have no reports to be told by
         order = np.lexsort((np.arange(len(counts)), -counts))[:number]
         return sorted(int(feature) for feature in order if counts[feature])
 

@@ -136,8 +136,8 @@ class Yardsticks:
     findings: Targets | None
     """What is truly on the images, where the dataset knows."""
     units: Mapping[str, Floats]
-    """Held-out embeddings of the independent encoder, rows of length 1, for `LIKENESS` and (centred) `ACROSS`; NaN where
-    an image cannot be read."""
+    """Held-out embeddings of the independent encoder, rows of length 1, for `LIKENESS` and (centred) `ACROSS`; rows of
+    NaN where an image cannot be read."""
     weights: Floats | None
     """Resamples of the held-out images, [draws, n]."""
     confidence: float
@@ -312,7 +312,7 @@ class _Run:
         seen = self.subject.held_out
         patients = np.unique(np.asarray(seen.groups), return_inverse=True)[1].astype(np.int64)
         for name, all_rows in units.items():
-            there: Bools = np.isfinite(all_rows[seen.rows]).all(axis=1)
+            there: Bools = np.asarray(np.isfinite(all_rows[seen.rows]).all(axis=1))
             rows = all_rows[seen.rows][there]
             columns = Columns.of(seen.active, self.subject.m, above=self.subject.above, keep=there)
             owner = patients[there] if name == ACROSS else None

@@ -1,0 +1,249 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from evidence_world import SENTENCES
+
+from bench.cli import run_command
+from systems.sae_rad.evidence import measure as measuring
+from systems.sae_rad.evidence.labels import Labels
+from systems.sae_rad.evidence.measure import Seen, Subject, Targets, Value, Yardsticks
+
+pytest.importorskip("torch")
+from systems.sae_rad.evidence.random_directions import draw
+from systems.sae_rad.trained import Active
+
+HERE = Path(__file__).parent
+ENCODER = f"{HERE / 'vector_encoder.py'}:VectorEncoder"
+SAE = {"squared_error": "sum", "expansion": 3, "steps": 600, "batch_size": 64, "lr": 5e-3, "sparsity": 1.0}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("evidence")
+
+
+def evaluated(place: Path, out: Path, *arguments: object, **dataset: Any) -> int:
+    """Run the command on the planted world, the trained autoencoder shared by all tests; returns the exit code."""
+    from systems.sae_rad.cli_evaluate import evaluate as command
+
+    settings = {
+        "dataset": {"use": f"{HERE / 'evidence_world.py'}:Known", "folder": str(place / "images"), **dataset},
+        "systems": {"sae-rad": {"encoder": ENCODER, "sae": SAE, "describe": {"sentences": 1}}},
+        "metrics": {"chexbert-f1": {"annotator": "rules"}},
+        "run": {"bootstrap": 50},
+    }
+    config = place / "config.yaml"
+    config.write_text(json.dumps(settings))
+    given = ["--config", str(config), "--out", str(out), *map(str, arguments)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("BENCH_CACHE", str(place / "cache"))
+        return run_command(lambda: command.main(args=given, standalone_mode=False))
+
+
+@pytest.fixture
+def evaluate(place: Path) -> Callable[..., int]:
+    return lambda out, *arguments, **dataset: evaluated(place, out, *arguments, **dataset)
+
+
+def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    lines = [json.loads(line) for line in (folder / "features.jsonl").read_text().splitlines()]
+    return lines, json.loads((folder / "evaluation.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def planted(place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    arguments = ("--judge", "similarity", "--encoder", ENCODER, "--permutations", 8)
+    assert evaluated(place, place / "planted", *arguments) == 0
+    return read(place / "planted")
+
+
+def test_planted_findings_are_found_and_controls_find_less(
+    planted: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
+    lines, evaluation = planted
+    rows = evaluation["rows"]
+    assert evaluation["order"] == [
+        "sae-rad", "random-directions", "untrained-sae", "neurons", "shuffled", "shuffled descriptions"
+    ]  # fmt: skip
+    value = {name: {key: cell["value"] for key, cell in row.items()} for name, row in rows.items()}
+    own = value["sae-rad"]
+    assert own["best_f1_at_threshold"] > 0.9
+    assert own["one_to_one_f1"] > 0.8
+    assert own["findings_matched_70"] == 6
+    assert own["auroc_labels"] > 0.85
+    assert own["detection"] > 0.8
+    for name, margin in (("random-directions", 0.1), ("untrained-sae", 0.1), ("neurons", 0.1), ("shuffled", 0.4)):
+        for score in ("best_f1", "one_to_one_f1", "best_f1_at_threshold"):
+            assert value[name][score] < own[score] - margin, (name, score)
+    assert value["shuffled"]["auroc_labels"] < 0.6
+    assert value["shuffled"]["detection"] < own["detection"] - 0.1
+    assert value["shuffled"]["monosemanticity"] < own["monosemanticity"]
+    assert rows["shuffled"]["best_f1"]["p"] == pytest.approx(1 / 9)
+    assert rows["sae-rad"]["best_f1"]["ci_low"] <= own["best_f1"] <= rows["sae-rad"]["best_f1"]["ci_high"]
+    assert {line["matched"]["finding"] for line in lines if line["matched"]} == set(SENTENCES)
+
+
+def test_the_lines_of_features(planted: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    lines, evaluation = planted
+    assert len(lines) == evaluation["rows"]["sae-rad"]["alive"]["value"]
+    assert [line["feature"] for line in lines] == sorted(line["feature"] for line in lines)
+    for line in lines:
+        assert line["train_count"] > 0
+        assert line["description"] is None or isinstance(line["description"], str)
+        if (match := line["matched"]) and match["f1"] > 0.9:
+            assert line["description"] == SENTENCES[match["finding"]]
+            assert line["findings"][match["finding"]]["auroc"] > 0.9
+            assert line["detection"] > 0.7
+            assert line["matched_at_threshold"]["f1"] > 0.9
+            assert match["f1"] == pytest.approx(
+                2 * match["precision"] * match["recall"] / (match["precision"] + match["recall"])
+            )
+
+
+def test_the_recipe_tells_what_was_measured(planted: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    recipe = planted[1]["recipe"]
+    assert recipe["dataset"]["split"] == ["test", "test-more"], "all but train and validate"
+    assert (recipe["train_images"], recipe["heldout_images"]) == (159, 320)
+    assert recipe["annotator"]["name"] == "rules", "that of the configured CheXbert metric"
+    assert recipe["encoder"]["independent"] is False
+    assert recipe["judge"]["fingerprint"].startswith("similarity")
+    absorbed = planted[1]["tables"]["sae-rad"]["absorption"]
+    assert {line["label"] for line in absorbed} == set(SENTENCES)
+    assert all(line["probe_auroc"] > 0.99 for line in absorbed)
+    assert all(line["prevalence"] < line["always_f1"] for line in planted[1]["tables"]["sae-rad"]["matching"])
+
+
+def test_the_same_command_gives_the_same_files(place: Path, evaluate: Callable[..., int], tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        assert evaluate(tmp_path / name, "--controls", "random-directions,shuffled", "--permutations", 2) == 0
+    for file in ("features.jsonl", "evaluation.json"):
+        assert (tmp_path / "a" / file).read_bytes() == (tmp_path / "b" / file).read_bytes()
+    lines, evaluation = read(tmp_path / "a")
+    assert evaluation["unmeasured"].keys() == {"detection", "monosemanticity"}
+    assert not {"detection", "monosemanticity"} & lines[0].keys()
+
+
+def test_a_dataset_that_does_not_know_its_findings(
+    evaluate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert evaluate(tmp_path / "out", "--controls", "shuffled", "--permutations", 1, "--split", "test", tell=False) == 0
+    lines, evaluation = read(tmp_path / "out")
+    assert evaluation["recipe"]["heldout_images"] == 160
+    out = capsys.readouterr().out
+    assert "findings: not measured" in out
+    assert all(name in out for name in ("sae-rad", "shuffled", "AUROC, labels", "absorbed"))
+    assert "best F1" not in out
+    assert "best_f1" not in evaluation["rows"]["sae-rad"]
+    assert evaluation["rows"]["sae-rad"]["absorption"]["value"] is not None, "of the annotator's labels"
+    assert all(line["matched"] is None for line in lines)
+
+
+def test_named_features_and_sides(evaluate: Callable[..., int], tmp_path: Path) -> None:
+    assert evaluate(tmp_path / "out", "--features", "3,", "--controls", "none", "--sides", sides=True) == 0
+    lines, evaluation = read(tmp_path / "out")
+    assert [line["feature"] for line in lines if line["description"] is not None] == [3]
+    assert {line["finding"] for line in evaluation["tables"]["sae-rad"]["matching"]} == {f"{n}/left" for n in SENTENCES}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--controls", "neuron"], "neurons"),
+        (["--split", "train"], "held-out"),
+        (["--split", "tset"], "test"),
+        (["--features", "ten"], "--features 'ten'"),
+        (["--features", "999999,"], "feature 999999 is not one of"),
+        (["--sides"], "does not tell the side"),
+        (["--judge", "oracle"], "judge"),
+        (["--annotator", "nobody"], "nobody"),
+    ],
+)
+def test_what_is_refused(
+    evaluate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert evaluate(tmp_path / "out", *arguments) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+# ------------------------------------------------------------------ resampling and chance
+
+
+def sparse(table: np.ndarray) -> Active:
+    there = table > 0
+    indptr = np.concatenate([[0], there.sum(1).cumsum()]).astype(np.int64)
+    return Active(indptr, np.nonzero(there)[1].astype(np.int32), table[there].astype(np.float32))
+
+
+def small(seed: int) -> tuple[Subject, Targets]:
+    rng = np.random.default_rng(seed)
+    positive = rng.random((120, 3)) < 0.4
+    table = (rng.random((120, 8)) < 0.3) * rng.uniform(0.1, 2, (120, 8))
+    table[:, :3] = (positive ^ (rng.random((120, 3)) < 0.1)) * rng.uniform(0.1, 2, (120, 3))
+    z = rng.normal(size=(120, 4)).astype(np.float32)
+    groups = [f"p{k // 3}" for k in range(60)]
+    sides = [Seen(np.arange(60), sparse(table[part]), z[part], groups) for part in (slice(60), slice(60, 120))]
+    names = ("a", "b", "c")
+    labels = [Labels(names, positive[part], ~positive[part]) for part in (slice(60), slice(60, 120))]
+    return Subject(8, lambda f: np.eye(4)[np.asarray(f) % 4], sides[0], sides[1], 0.0), Targets(*labels)
+
+
+def test_an_interval_is_that_of_images_drawn_again() -> None:
+    subject, targets = small(0)
+    weights = measuring.resamples(subject.held_out.groups, 40, 7)
+    assert weights is not None
+    assert all(len(set(row[k : k + 3])) == 1 for row in weights for k in range(0, 60, 3)), "patients, not images"
+    given = Yardsticks(targets, targets, {}, weights, 0.9)
+    found = measuring.measure(subject, given, 0).values
+    draws: dict[str, list[float]] = {name: [] for name in ("best_f1", "one_to_one_f1", "auroc_labels", "matched_50")}
+    for row in weights:
+        again = np.repeat(np.arange(60), row.astype(int))
+        active, z = subject.held_out.active, subject.held_out.z
+        parts = [active.row(k) for k in again]
+        indptr = np.concatenate([[0], np.cumsum([len(f) for f, _ in parts])]).astype(np.int64)
+        drawn = Active(indptr, np.concatenate([f for f, _ in parts]), np.concatenate([a for _, a in parts]))
+        side = Seen(np.arange(len(again)), drawn, z[again], [f"q{k}" for k in range(len(again))])
+        redrawn = Targets(targets.train, targets.held_out.rows(again))
+        other = Subject(8, subject.directions, subject.train, side, 0.0)
+        values = measuring.measure(other, Yardsticks(redrawn, redrawn, {}, None, 0.9), 0).values
+        for name in draws:
+            draws[name].append(values[name].value or 0.0)
+    for name, values in draws.items():
+        low, high = np.percentile(values, [5, 95])
+        assert (found[name].ci_low, found[name].ci_high) == (pytest.approx(low), pytest.approx(high)), name
+
+
+def test_one_patient_has_no_interval() -> None:
+    assert measuring.resamples(["p"] * 5, 10, 0) is None
+    assert measuring.resamples(["p", "q"], 0, 0) is None
+    assert Value.of(float("nan"), None, 0.95) == Value(None)
+
+
+def test_chance_by_hand() -> None:
+    found = measuring.chance(
+        {"x": Value(3.0), "y": Value(None), "z": Value(1.0)}, [{"x": v} for v in (1, 2, 3, 4)], 0.5
+    )
+    assert found == {"x": {"value": 2.5, "ci_low": 1.75, "ci_high": 3.25, "p": 3 / 5}}
+
+
+# ------------------------------------------------------------------ random directions
+
+
+def test_random_directions() -> None:
+    z = (np.random.default_rng(0).normal(size=(50, 6)) + 10).astype(np.float32)
+    drawn = draw(z, 40, 5, seed=3)
+    active = drawn.encode(z)
+    assert np.diff(active.indptr).tolist() == [5] * 50
+    assert len(np.unique(active.features)) > 30, "about the mean, not along it"
+    assert np.linalg.norm(drawn.directions(range(40)), axis=1) == pytest.approx(np.ones(40))
+    dense = (z - drawn.mean) @ drawn.directions(range(40)).T
+    assert [set(active.row(k)[0]) for k in range(50)] == [set(np.argsort(-row)[:5]) for row in dense]
+    alone = [drawn.encode(z[k : k + 1]).row(0) for k in range(50)]
+    assert all(np.array_equal(a, b) for k in range(50) for a, b in zip(alone[k], active.row(k), strict=True))
+    assert not np.array_equal(draw(z, 40, 5, seed=4).directions([0]), drawn.directions([0]))

@@ -362,12 +362,12 @@ def run(config: Path, bench: Any) -> Callable[..., Any]:
 
 
 @pytest.fixture
-def facts(config: Path) -> tuple[list[int], list[int], list[str]]:
-    """Features that are alive, features that are dead, and case ids of the test split."""
+def facts(config: Path) -> tuple[list[int], list[int], list[str], int]:
+    """Features that are alive, features that are dead, case ids of the test split, and the feature most often on."""
     with opened.opened(*opened.select(config, (), "sae-rad", None, None)) as found:
         counts = found.system.top.counts
         ids = [case.id for case in found.cases("test")]
-    return np.flatnonzero(counts > 0).tolist(), np.flatnonzero(counts == 0).tolist(), ids
+    return np.flatnonzero(counts > 0).tolist(), np.flatnonzero(counts == 0).tolist(), ids, int(counts.argmax())
 
 
 def lines(folder: Path) -> list[dict[str, Any]]:
@@ -430,13 +430,13 @@ def test_a_stopped_command_goes_on_and_repeats_nothing(
 
 
 def test_another_recipe_is_kept_beside(run: Any, facts: Any, tmp_path: Path) -> None:
-    feature = facts[0][0]
+    feature = facts[3]
     for beta in ("max", "off", "2.5", "max"):
-        assert run("--feature", feature, "--beta", beta, "--out", tmp_path / "o").code == 0
+        assert run("--feature", feature, "--beta", beta, "--rows", 6, "--out", tmp_path / "o").code == 0
     found = lines(tmp_path / "o")
     assert [line["beta"] for line in found[1:]] == [0, 2.5]
     assert len({line["recipe"] for line in found}) == 3
-    assert found[1]["rows_off"] == 0
+    assert (found[1]["rows_on"], found[1]["rows_off"]) == (6, 0)  # switching off is measured where it is on
     told = json.loads((tmp_path / "o" / "interventions.json").read_text())
     assert told["digest"] == found[0]["recipe"]
     assert told["features"] == 1
@@ -488,7 +488,7 @@ def test_a_case_before_and_after(run: Any, config: Path, facts: Any) -> None:
     ],
 )
 def test_what_is_refused_by_name(run: Any, facts: Any, arguments: tuple[str, ...], message: str) -> None:
-    alive, dead, ids = facts
+    alive, dead, ids, _ = facts
     assert dead, "the autoencoder of this test is meant to have a dead feature"
     words = {"DEAD": str(dead[0]), "ALIVE": str(alive[0]), "CASE": ids[0]}
 

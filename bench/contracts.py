@@ -176,6 +176,8 @@ class PlanLine:
     what: str
     amount: float
     unit: str
+    shared: str = ""
+    """Identity of what is made once however many systems need it; "" for what each makes for itself."""
 
 
 class System(Protocol):

@@ -31,9 +31,10 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
     train = DatasetTraining(dataset, frozenset(case.id for case in split.cases))
     rows: list[tuple[str, str, str]] = [("dataset", config.dataset.use, _dataset(split, train, context))]
     missing: list[str] = []
+    seen: set[tuple[str, str]] = set()
     for entry in config.systems:
         try:
-            what = _system(entry, train, split.cases, context)
+            what = _system(entry, train, split.cases, context, seen)
         except Unavailable as err:
             what = f"– {err}"
             missing.append(entry.label)
@@ -78,15 +79,23 @@ def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:
     )
 
 
-def _system(entry: Entry, train: DatasetTraining, cases: Sequence[Case], context: RunContext) -> str:
+def _system(
+    entry: Entry, train: DatasetTraining, cases: Sequence[Case], context: RunContext, seen: set[tuple[str, str]]
+) -> str:
+    """Return what a system takes; `seen` holds what systems above share with it, and gets what it adds."""
     system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
     described = [f"fingerprint {system.fingerprint()}"]
     for line in system.plan(train, cases) if hasattr(system, "plan") else ():
-        hours = (
-            f" (at most about {_duration(line.amount / _teraflops(context.device))})" if line.unit == "TFLOP" else ""
-        )
-        described.append(f"{_line(line)}{hours}")
-    return "\n".join(described)
+        key = (line.shared, f"{line.what} {line.unit}")
+        described.append(f"{line.what}: made once, counted above" if key in seen else _with_hours(line, context))
+        if line.shared:
+            seen.add(key)
+    return "\n".join(dict.fromkeys(described))
+
+
+def _with_hours(line: PlanLine, context: RunContext) -> str:
+    hours = f" (at most about {_duration(line.amount / _teraflops(context.device))})" if line.unit == "TFLOP" else ""
+    return f"{_line(line)}{hours}"
 
 
 def _line(line: PlanLine) -> str:

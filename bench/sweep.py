@@ -28,11 +28,6 @@ from bench.errors import BenchError, StorageFault
 from bench.options import Options
 from bench.run_folder import write_usage
 
-SHARED = (
-    "Members share the cache: an image is encoded once, and a model or an answer that several members need is made "
-    "once. The lines above count it for each of them."
-)
-
 
 class SweepOptions(Options):
     """The section ``sweep``."""
@@ -312,5 +307,3 @@ def _run_member(one: runner.OneRun, *, strict: bool, allow_failed: bool) -> runn
 def print_plan(console: Console, sweep: Sweep, out: Path, context: RunContext) -> None:
     """Print what the members take. Raises BenchError where a member cannot work here."""
     plan.print_plan(console, sweep.chosen, out, context)
-    if len(sweep.members) > 1:
-        console.print(SHARED)

@@ -204,3 +204,15 @@ def test_train_command_without_a_sae_rad_system(tmp_path: Path, bench: Any) -> N
     answer = bench("sae-rad", "train", "--config", config_in(tmp_path, constant={}), "--system", "constant")
     assert answer.code == 2
     assert "none of the systems constant is a sae-rad" in answer.err
+
+
+def test_a_dry_run_counts_what_systems_share_once(tmp_path: Path, bench: Any) -> None:
+    short = {"use": "sae-rad", "encoder": ENCODER, "sae": {**SAE, "steps": 20}, "compose": {"max_sentences": 2}}
+    longer = {**short, "sae": {**SAE, "steps": 30}}
+    answer = bench("run", "--config", config_in(tmp_path, short=short, longer=longer), "--dry-run")
+    assert answer.code == 0, answer.err
+    assert answer.out.count("SAE training: 20 steps") == 1
+    assert answer.out.count("SAE training: 30 steps") == 1
+    assert answer.out.count("SAE training: made once, counted above") == 1
+    assert answer.out.count("reports composed without a language model: 12 reports") == 3
+    assert not list((tmp_path / "cache").rglob("*.safetensors"))

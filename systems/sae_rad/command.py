@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from systems.sae_rad import cli_describe, opened
+from systems.sae_rad import cli_atlas, cli_describe, cli_evaluate, cli_faithfulness, cli_intervene, opened
 
 
 @click.group("sae-rad")
@@ -44,4 +44,11 @@ def _print_facts(label: str, facts: Mapping[str, float]) -> None:
     Console().print(table)
 
 
-sae_rad.add_command(cli_describe.describe)
+for command in (
+    cli_describe.describe,
+    cli_evaluate.evaluate,
+    cli_faithfulness.faithfulness,
+    cli_intervene.intervene,
+    cli_atlas.atlas,
+):
+    sae_rad.add_command(command)

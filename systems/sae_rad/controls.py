@@ -121,7 +121,7 @@ class _Fixed(SAERad):
     def _learnt(self, folder: Path) -> bool:  # noqa: ARG002
         return True
 
-    def _plan_features(self, n_train: int) -> list[PlanLine]:  # noqa: ARG002
+    def _plan_features(self, train: TrainingSet) -> list[PlanLine]:  # noqa: ARG002
         return []
 
     def _feature_facts(self) -> Mapping[str, float]:

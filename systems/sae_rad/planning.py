@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from bench.contracts import LLM, Case, PlanLine, Question, TrainingSet
@@ -31,13 +32,18 @@ def lines(system: SAERad, train: TrainingSet, cases: Sequence[Case]) -> list[Pla
     every = (system.features_of(case, *active.row(k)) if readable[k] else [] for k, case in enumerate(cases))
     found = {k: features for k, features in enumerate(every) if features}
     tops = [system.top_reports(feature) for feature in dict.fromkeys(f for fs in found.values() for f, _ in fs)]
-    described = describing(system, tops)
+    described = [replace(line, shared=_identity(system, train, tops)) for line in describing(system, tops)]
     if system.options.compose.by != "llm":
         return [*described, PlanLine("reports composed without a language model", len(found), "reports")]
     unknown = _unanswered(system, tops) if any(line.amount for line in described) else frozenset()
     late = {k for k, features in found.items() if any(feature in unknown for feature, _ in features)}
     drafts = [system.draft(cases[k], features) for k, features in found.items() if k not in late]
     return [*described, *composing(system, drafts, [_foreseen(cases[k], found[k]) for k in late])]
+
+
+def _identity(system: SAERad, train: TrainingSet, tops: Sequence[TopReports]) -> str:
+    """Return what the descriptions of these features are shared under: other systems that need the same ones."""
+    return f"{system.shared(train)} {sorted(top.feature for top in tops)}"
 
 
 def _foreseen(case: Case, features: Important) -> Draft:
@@ -54,13 +60,14 @@ def _unanswered(system: SAERad, tops: Sequence[TopReports]) -> frozenset[int]:
     return frozenset(top.feature for top in tops if top.reports and describer.llm.missing(describer.questions([top])))
 
 
-def bounds(system: SAERad, n_cases: int) -> list[PlanLine]:
+def bounds(system: SAERad, train: TrainingSet, n_cases: int) -> list[PlanLine]:
     """Return bounds: how many features are active is known once the autoencoder is trained and the cases encoded."""
     found = []
     if system.options.describe.by == "llm":
         dim = system.encoder_dim()
         most = system.options.sae.expansion * dim
-        found.append(PlanLine("features described: questions to the language model, at most", most, "calls"))
+        what = "features described: questions to the language model, at most"
+        found.append(PlanLine(what, most, "calls", system.shared(train)))
     if system.options.compose.by == "llm":
         return [*found, PlanLine("reports composed: questions to the language model, at most", n_cases, "calls")]
     return [*found, PlanLine("reports composed without a language model", n_cases, "reports")]

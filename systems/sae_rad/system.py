@@ -101,7 +101,7 @@ class SAERad:
 
         if self.known(train, cases):
             return planning.lines(self, train, cases)
-        return [*self._plan_features(len(train.cases)), *planning.bounds(self, len(cases))]
+        return [*self._plan_features(train), *planning.bounds(self, train, len(cases))]
 
     def encoder_dim(self) -> int:
         """Return the length of an embedding."""
@@ -119,15 +119,19 @@ class SAERad:
         """Tell whether `_learn` has nothing left to learn."""
         return (folder / "training.json").exists()
 
-    def _plan_features(self, n_train: int) -> list[PlanLine]:
+    def _plan_features(self, train: TrainingSet) -> list[PlanLine]:
         sae = self.options.sae
-        n, rows = self.encoder_dim(), min(sae.batch_size, max(n_train, 1))
+        n, rows = self.encoder_dim(), min(sae.batch_size, max(len(train.cases), 1))
         products = 8 * 2 * rows * n * (sae.expansion * n) * sae.steps  # dense: 3 forward, 5 back
-        return [
-            PlanLine("SAE training", products / 1e12, "TFLOP"),
-            PlanLine("SAE training", sae.steps, "steps"),
-            PlanLine("SAE training batches", sae.steps * rows, "embeddings"),
-        ]
+        amounts = {"TFLOP": products / 1e12, "steps": sae.steps, "embeddings": sae.steps * rows}
+        return [PlanLine("SAE training", amount, unit, self.shared(train)) for unit, amount in amounts.items()]
+
+    def shared(self, train: TrainingSet) -> str:
+        """Return the identity of features and their descriptions, which systems that differ elsewhere share."""
+        sae = self.options.sae.model_dump(mode="json", exclude=set(BOOKKEEPING))
+        encoder = self._context.encoder(self.options.encoder).fingerprint()
+        describe = self.options.describe.model_dump(mode="json")
+        return _digest([train.fingerprint, encoder, sae, describe, self._context.seed])
 
     # -------------------------------------------------------------- learning
 

@@ -109,6 +109,19 @@ def test_only_features_that_speak_for_a_label_are_taken() -> None:
     assert A.sparse_probes(columns(np.zeros((40, 2))), y, ~y) == []
 
 
+def test_a_feature_that_helps_little_is_no_split() -> None:
+    y = np.arange(200) < 40
+    for lost, main in ((1, (0,)), (6, (0, 1))):  # F1 without feature 1: 78/79, and 68/74
+        most = y & (np.arange(200) >= lost)
+        halves = columns(np.column_stack([most, y & ~most]) * 1.0)
+        assert A.main_features((halves, halves), (labels(y), labels(y)), 0) == main
+
+
+def test_no_feature_is_taken_twice() -> None:
+    y = np.arange(40) < 10
+    assert [probe.features for probe in A.sparse_probes(columns(y[:, None] * 1.0), y, ~y)] == [(0,)]
+
+
 def test_patients_are_kept_together() -> None:
     groups = [f"p{k // 3}" for k in range(30)]
     learn = A.split(groups)
@@ -158,12 +171,15 @@ def test_nothing_is_absorbed_where_the_labels_feature_always_fires() -> None:
 
 
 def test_absorption_by_hand() -> None:
-    """Two images with the label on which its feature is silent: one carried by feature 1, one by none."""
+    """Two images with the label on which its feature is silent: one carried by feature 1, one by none.
+
+    On a fourth the probe does not see the label.
+    """
     train = world(0, absorbs=False)
-    table = np.array([[3.0, 0, 0, 0], [0, 2, 0.5, 0], [0, 0, 1, 1], [0, 0, 0, 1]])
-    z = np.zeros((4, 6))
+    table = np.array([[3.0, 0, 0, 0], [0, 2, 0.5, 0], [0, 0, 1, 1], [0, 2, 0, 0], [0, 0, 0, 1]])
+    z = np.zeros((5, 6))
     z[:3, 0] = 3
-    held_out = A.Side(z.astype(np.float32), sparse(table), labels(np.array([1, 1, 1, 0], bool)), list("pqrs"))
+    held_out = A.Side(z.astype(np.float32), sparse(table), labels(np.array([1, 1, 1, 1, 0], bool)), list("pqrst"))
     (found,) = A.measure(train, held_out, 4, directions)
     assert (found.seen, found.missed, found.absorbed, found.absorbers) == (3, 2, 1, (1,))
     assert found.rate == pytest.approx(1 / 3)

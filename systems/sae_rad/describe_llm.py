@@ -15,7 +15,7 @@ FORM = (
     "the last line, and no other, must be an asterisk followed at once by the explanation, like: "
     "*This feature represents ..."
 )
-_MARKED = re.compile(r"\*(?![*\s]).*")
+_MARKED = re.compile(r"\*[^*\s].*")
 _LEAD_IN = re.compile(r"^this (?:feature|neuron) (?:represents|detects|responds to|corresponds to)\b[\s:]*", re.I)
 _WORD = re.compile(r"[^\W\d_]{2}")
 

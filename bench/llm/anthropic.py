@@ -300,10 +300,10 @@ class MessageBatches:
         """Return how far a batch is: the service counts its questions only once it has ended."""
         raw = await self._get(batch, "")
         told = http.parsed(raw, "the service")
-        ended = told.get("processing_status") == "ended"
-        if told.get("archived_at") or (ended and not told.get("results_url")):
+        if told.get("archived_at"):
             raise Gone(f"batch {batch} is kept by the service no longer")
         counts = http.record(told.get("request_counts"))
+        ended = told.get("processing_status") == "ended"
         return BatchState(ended, sum(http.number(counts[name]) for name in counts if name != "processing"))
 
     @http.speaks("Anthropic", whole=True)

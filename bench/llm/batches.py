@@ -127,7 +127,9 @@ class Line:
                 raise
             return None
         except Gone as err:
-            raise Unavailable(f"{err}, though it was there before", "start the command again") from None
+            self.pending.drop(list(self._open[batch]))
+            remedy = "start the command again: it hands the questions in anew"
+            raise Unavailable(f"{err}, though it was there before", remedy) from None
         self._lost, self._done[batch] = 0, state.done
         return outcomes
 

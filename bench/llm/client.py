@@ -148,7 +148,7 @@ class Client:
         Where the server is not there, what it said last tells which answers count; where it never said anything, all
         are missing. Raises BenchError where the gate refuses.
         """
-        distinct = _distinct(questions)
+        _, distinct = _distinct(questions)
         try:
             namespace = self._namespace(loop.run(self._ready()))
         except Unavailable:
@@ -163,13 +163,13 @@ class Client:
         Raises ServerLost where the server went away: what was answered until then is kept. Raises it too where another
         model answers than told so far.
         """
-        distinct = _distinct(questions)
+        keys, distinct = _distinct(questions)
         namespace, found = loop.run(self._start(distinct, check, 0.0))
         todo = {key: question for key, question in distinct.items() if key not in found}
         if todo:
             with self._progress(title, len(todo), "calls") as bar:
                 loop.run(self._ask_all(namespace, todo, check, found, bar))
-        return [found[_key(question)] for question in questions]
+        return [found[key] for key in keys]
 
     async def answer(self, question: Question, check: Check | None = None) -> Answer | NoAnswer:
         """Return the answer to one question, which never goes in a batch; may be awaited in any loop."""
@@ -595,12 +595,16 @@ def _answer_of(kept: Any) -> Answer | None:
         return None
 
 
-def _distinct(questions: Sequence[Question]) -> dict[str, Question]:
-    """Return the different questions by their keys. Raises BenchError where the form of an answer cannot be checked."""
-    distinct = {_key(question): question for question in questions}
+def _distinct(questions: Sequence[Question]) -> tuple[list[str], dict[str, Question]]:
+    """Return the key of each question, and the different questions by their keys.
+
+    Raises BenchError where the form of an answer cannot be checked.
+    """
+    keys = [_key(question) for question in questions]
+    distinct = dict(zip(keys, questions, strict=True))
     for question in distinct.values():
         schema.check(question.schema)
-    return distinct
+    return keys, distinct
 
 
 def _encodable(question: Question) -> Question:

@@ -294,22 +294,22 @@ def _difference(line: Line) -> float | None:
 
 
 RATES = (
-    Rate("attributed", "described features that have a sentence in the report",
+    Rate("attributed", "features with a sentence in the report",
          lambda line: float(line["sentence"] is not None) if line["description"] else None),
-    Rate("gone", "sentences gone without their feature", _if_sentence(lambda line: line["ablated"] == "gone")),
-    Rate("changed", "sentences changed without it", _if_sentence(lambda line: line["ablated"] == "changed")),
-    Rate("kept", "sentences kept without it", _if_sentence(lambda line: line["ablated"] == "kept")),
-    Rate("backed", "sentences that another active feature says too", _if_sentence(lambda line: line["backed"])),
-    Rate("kept_backed", "sentences kept that another active feature says too",
+    Rate("gone", "sentence gone without the feature", _if_sentence(lambda line: line["ablated"] == "gone")),
+    Rate("changed", "sentence changed", _if_sentence(lambda line: line["ablated"] == "changed")),
+    Rate("kept", "sentence kept", _if_sentence(lambda line: line["ablated"] == "kept")),
+    Rate("backed", "another active feature says it too", _if_sentence(lambda line: line["backed"])),
+    Rate("kept_backed", "kept, and another feature says it too",
          _if_sentence(lambda line: line["ablated"] == "kept" and line["backed"])),
-    Rate("gone_unbacked", "of sentences that no other active feature says: gone without their feature",
+    Rate("gone_unbacked", "gone, of those no other feature says",
          lambda line: float(line["ablated"] == "gone") if line["ablated"] and not line["backed"] else None),
-    Rate("control_gone", "sentences gone without another feature, drawn at random (control)",
+    Rate("control_gone", "gone without another feature (control)",
          lambda line: float(line["control"] == "gone") if _controlled(line) else None),
     Rate("effect", "gone minus control", _difference),
-    Rate("appeared", "inserted features whose sentence appears, of those not said before",
+    Rate("appeared", "a feature put in: its sentence appears",
          lambda line: float(line["inserted"] == "appeared") if line["inserted"] in ("appeared", "absent") else None),
-    Rate("already", "inserted features that the report said without them",
+    Rate("already", "a feature put in: was said already",
          lambda line: float(line["inserted"] == "already") if line["inserted"] else None),
 )  # fmt: skip
 

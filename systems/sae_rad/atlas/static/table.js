@@ -52,7 +52,7 @@
     const least = state.leastOf && state.least !== "" ? byKey.get(state.leastOf) : null, bar = Number(state.least);
     const scale = least && least.kind === "share" ? 0.01 : 1;
     const rows = [];
-    for (let row = 0; row < n; row++) {
+    for (const row of order()) {
       if (hidden && !hidden[row]) continue;
       if (category && category.data[row] !== wanted) continue;
       if (least && !(least.data[row] !== null && least.data[row] >= bar * scale)) continue;
@@ -75,13 +75,17 @@
     return ranks.get(column.key);
   }
 
-  function ordered(rows) {
-    const values = sortable(byKey.get(state.sort)), sign = state.descending ? -1 : 1;
-    return rows.sort((a, b) => {
-      const x = values[a], y = values[b];
-      if (x === null || y === null) return (x === null) - (y === null) || a - b;  // what has no value comes last
-      return sign * (x - y) || a - b;
-    });
+  // All rows in order, sorted when the order changes and not at every key that is pressed in the search.
+  let sorted = { key: "", descending: false, rows: [] };
+  function order() {
+    if (sorted.key !== state.sort || sorted.descending !== state.descending) {
+      const values = sortable(byKey.get(state.sort)), sign = state.descending ? -1 : 1;
+      const known = [], unknown = [];  // what has no value comes last, whichever the direction
+      for (let row = 0; row < n; row++) (values[row] === null ? unknown : known).push(row);
+      known.sort((a, b) => sign * (values[a] - values[b]) || a - b);
+      sorted = { key: state.sort, descending: state.descending, rows: known.concat(unknown) };
+    }
+    return sorted.rows;
   }
 
   // ---------------------------------------------------------------- drawing
@@ -131,7 +135,7 @@
 
   let current = [];
   function draw() {
-    current = ordered(keeps());
+    current = keeps();
     const pages = Math.max(1, Math.ceil(current.length / PER_PAGE));
     state.page = Math.min(state.page, pages - 1);
     const start = state.page * PER_PAGE, part = current.slice(start, start + PER_PAGE);

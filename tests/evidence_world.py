@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.contracts import Case, Count, Image, Problem
+from bench.contracts import Case, Count, Embeddings, Image, Problem
 from bench.options import Options
 
 SENTENCES = {
@@ -85,3 +86,27 @@ class Known:
 
     def census(self) -> Sequence[Count]:
         return []
+
+
+class Noise:
+    """An encoder that sees nothing: random embeddings by the file's name; it reads other files than `VectorEncoder`."""
+
+    Options = Options
+    dim = 6
+
+    def __init__(self, options: Options, context: Any) -> None:
+        pass
+
+    def fingerprint(self) -> str:
+        return "noise"
+
+    def encode(self, images: Sequence[Path]) -> Embeddings:
+        return np.array([self._drawn(path.stem) for path in images], np.float32).reshape(-1, self.dim)
+
+    def _drawn(self, name: str) -> np.ndarray:
+        if name.endswith("7"):
+            return np.full(self.dim, np.nan)
+        return np.random.default_rng(zlib.crc32(name.encode())).normal(size=self.dim)
+
+    def why_unreadable(self, image: Path) -> str | None:
+        return "a seven" if image.stem.endswith("7") else None

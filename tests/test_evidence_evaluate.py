@@ -58,7 +58,9 @@ def read(folder: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
 
 @pytest.fixture(scope="module")
 def planted(place: Path) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-    arguments = ("--judge", "similarity", "--encoder", ENCODER, "--permutations", 8)
+    noise = f"{HERE / 'evidence_world.py'}:Noise"
+    arguments = ("--judge", "similarity", "--encoder", ENCODER, "--permutations", 8, "--controls", "all")
+    arguments = (*arguments, "--untrained-encoder", noise)
     assert evaluated(place, place / "planted", *arguments) == 0
     return read(place / "planted")
 
@@ -69,7 +71,8 @@ def test_planted_findings_are_found_and_controls_find_less(
     lines, evaluation = planted
     rows = evaluation["rows"]
     assert evaluation["order"] == [
-        "sae-rad", "random-directions", "untrained-sae", "neurons", "shuffled", "shuffled descriptions"
+        "sae-rad", "random-directions", "untrained-sae", "neurons", "untrained-encoder", "shuffled",
+        "shuffled descriptions",
     ]  # fmt: skip
     value = {name: {key: cell["value"] for key, cell in row.items()} for name, row in rows.items()}
     own = value["sae-rad"]
@@ -82,6 +85,9 @@ def test_planted_findings_are_found_and_controls_find_less(
         for score in ("best_f1", "one_to_one_f1", "best_f1_at_threshold"):
             assert value[name][score] < own[score] - margin, (name, score)
     assert value["shuffled"]["auroc_labels"] < 0.6
+    assert value["untrained-encoder"]["auroc_labels"] < 0.6
+    assert value["untrained-encoder"]["best_f1"] < 0.5
+    assert abs(value["shuffled"]["monosemanticity_across"]) < 0.05, "about the mean"
     assert value["shuffled"]["detection"] < own["detection"] - 0.1
     assert value["shuffled"]["monosemanticity"] < own["monosemanticity"]
     assert rows["shuffled"]["best_f1"]["p"] == pytest.approx(1 / 9)

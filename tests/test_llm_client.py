@@ -189,11 +189,12 @@ def test_a_dry_run_works_before_the_server_is_started_and_leaves_no_trace(
     server: Any, judge: Any, tmp_path: Path
 ) -> None:
     server.stop()
-    client = judge(server, retries=0)
-    assert client.missing([question("a")]) == 1
+    client = judge(server, retries=1)
+    assert [client.missing([question(name)]) for name in "aab"] == [1, 1, 1]
+    assert client.usage()["retries"] == 1, "waited for the server once, not with every count"
     with servers.OllamaServer(port=server.port) as back:
         assert texts(client.ask([question("a")])) == ["a"]
-        assert client.missing([question("a"), question("b")]) == 1
+        assert client.missing([question("a"), question("b")]) == 1  # it has been there since
         assert len(back.asked) == 1
     with pytest.raises(BenchError, match="'not' is not supported"):
         client.missing([Question((Message("user", "a"),), {"not": {}})])

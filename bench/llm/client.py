@@ -84,7 +84,7 @@ class Client:
         self._usage = Usage()
         self._identity: Identity | None = None
         self._met = self._recalled = False
-        self._looked, self._retries = -math.inf, 0
+        self._looked, self._absent, self._retries = -math.inf, -math.inf, 0
         self._told: str | None = None
         self._unsure: dict[str, str] = {}
         self._row = 0
@@ -149,9 +149,13 @@ class Client:
         are missing. Raises BenchError where the gate refuses.
         """
         _, distinct = _distinct(questions)
+        self._gate.check(self.spec, self.place())
+        if self._identity is None and time.monotonic() - self._absent < LOOK_S:  # waited for it just now
+            return len(distinct)
         try:
             namespace = self._namespace(loop.run(self._ready()))
         except Unavailable:
+            self._absent = time.monotonic()
             return len(distinct)
         return len(distinct) - len(self._known(namespace, distinct, check))
 

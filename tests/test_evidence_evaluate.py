@@ -1,7 +1,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +177,38 @@ def test_what_is_refused(
     assert evaluate(tmp_path / "out", *arguments) == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_counts_what_the_judge_is_asked(
+    place: Path, evaluate: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    from systems.sae_rad.evidence import judging
+
+    class Counting:
+        asked = 0
+
+        def fingerprint(self) -> str:
+            return "counting"
+
+        def calls(self, sheet: judging.Sheet) -> int:
+            return len(sheet.shown)
+
+        def judge(self, sheets: Sequence[judging.Sheet]) -> list[list[judging.Verdict]]:
+            self.asked += sum(len(sheet.shown) for sheet in sheets)
+            return [[judging.Verdict(True) for _ in sheet.shown] for sheet in sheets]
+
+    judge = Counting()
+    monkeypatch.setattr(judging, "make_judge", lambda *_: judge)
+    arguments = ("--judge", "counting", "--controls", "neurons,shuffled", "--permutations", 1, "--features", 5)
+    assert evaluate(tmp_path / "out", *arguments, "--dry-run") == 0
+    assert judge.asked == 0
+    assert not (tmp_path / "out").exists()
+    counted = re.findall(r"(\S+): questions to the judge: ([\d,]+) calls", capsys.readouterr().out)
+    assert [name for name, _ in counted] == ["sae-rad", "neurons"]
+    assert evaluate(tmp_path / "out", *arguments) == 0
+    assert judge.asked == sum(int(number.replace(",", "")) for _, number in counted) > 0
+    assert read(tmp_path / "out")[1]["rows"]["sae-rad"]["detection"]["value"] == 0.5, "a judge that says yes to all"
 
 
 # ------------------------------------------------------------------ resampling and chance

@@ -14,6 +14,7 @@ from systems.sae_rad import opened
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from bench.contracts import PlanLine
     from systems.sae_rad.evidence.evaluate import Evaluation
 
 SHOWN: Sequence[tuple[str, str, int]] = (
@@ -79,6 +80,7 @@ SHOWN: Sequence[tuple[str, str, int]] = (
     "--permutations", type=click.IntRange(min=1), default=20, show_default=True, help="Shuffles of the labels."
 )
 @click.option("--sides", is_flag=True, help="Findings by side, where the dataset tells sides.")
+@click.option("--dry-run", is_flag=True, help="Print how many questions describing and judging take, and ask none.")
 @path_option("--out", "-o", help="Output folder. Default: features/<dataset>-<label>-<12 hex>.")
 def evaluate(
     config: Path | None,
@@ -96,6 +98,7 @@ def evaluate(
     untrained_encoder: str,
     permutations: int,
     sides: bool,
+    dry_run: bool,
     out: Path | None,
 ) -> None:
     """Measure on held-out images what features stand for, beside controls that stand for nothing.
@@ -122,8 +125,17 @@ def evaluate(
     settings, entry = opened.select(config, assignments, label, dataset, seed)
     folder = opened.folder(settings, entry, out)
     with opened.opened(settings, entry) as found:
+        if dry_run:
+            _print_plan(evidence.plan(found, options))
+            return
         done = evidence.evaluate(found, options, folder)
     print_evaluation(Console(), done)
+
+
+def _print_plan(lines: Sequence[PlanLine]) -> None:
+    for line in lines:
+        click.echo(f"{line.what}: {line.amount:,.6g} {line.unit}")
+    click.echo("Dry run: nothing was asked.")
 
 
 def _features(given: str) -> int | tuple[int, ...]:

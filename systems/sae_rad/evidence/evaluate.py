@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import registry, store
-from bench.contracts import Case, Floats, NoAnswer
+from bench.contracts import Case, Floats, NoAnswer, PlanLine
 from bench.errors import BenchError
 from systems.readable import finite_rows
 from systems.sae_rad.controls import RawNeurons, UntrainedEncoder, UntrainedSAE, _Fixed
@@ -274,6 +274,30 @@ class _Work:
         found = judge_controls(self.opened, features, subject.held_out.active, cases, reports, judge, seed=self.seed)
         return {str(name): scores for name, scores in found.items()}
 
+    def planned(
+        self,
+        name: str,
+        system: SAERad,
+        subject: Subject,
+        features: Sequence[int],
+        judge: Judge | None,
+        controls: bool,
+    ) -> list[PlanLine]:
+        """Return what describing and judging a system's features takes."""
+        from systems.sae_rad import planning
+        from systems.sae_rad.evidence.judging import plan_questions
+
+        described = planning.describing(system, [system.top_reports(feature) for feature in features])
+        lines = [replace(line, what=f"{name}: {line.what}") for line in described]
+        if judge is not None:
+            opened = replace(self.opened, system=system)
+            cases, reports = self._shown(subject)
+            calls = plan_questions(
+                opened, features, subject.held_out.active, cases, reports, judge, seed=self.seed, controls=controls
+            )
+            lines.append(PlanLine(f"{name}: questions to the judge", calls, "calls"))
+        return lines
+
     def _shown(self, subject: Subject) -> tuple[list[Case], list[str]]:
         rows = subject.held_out.rows.tolist()
         return [self.held_out.cases[row] for row in rows], [self.held_out.reports[row] for row in rows]
@@ -327,6 +351,27 @@ def evaluate(opened: Opened, options: Options, folder: Path) -> Evaluation:
         store.write_text(folder / FEATURES, "".join(map(store.json_line, lines)))
         store.write_json(folder / EVALUATION, evaluation)
     return Evaluation(folder, rows, work.unmeasured)
+
+
+def plan(opened: Opened, options: Options) -> list[PlanLine]:
+    """Return what describing and judging take, a line a system; nothing is asked.
+
+    Controls are prepared for it, an autoencoder on an untrained encoder trained. Calls to the judge are a bound where
+    descriptions are still to be made (a feature may get none), and where answers are kept already.
+    """
+    work = _Work(opened, options)
+    judge = _judge(work)
+    subject = work.subject(opened.system)
+    own = measuring.activity(subject)
+    found = work.planned(SAE_RAD, opened.system, subject, work.selected(own), judge, SHUFFLED in options.controls)
+    active = max(1, round(own.values["L0"].value or 1))
+    for name in options.controls if judge else ():
+        if name != SHUFFLED:
+            system = work.control(name, active)
+            subject = work.subject(system)
+            chosen = work.selected(measuring.activity(subject), own=False)
+            found += work.planned(name, system, subject, chosen, judge, False)
+    return found
 
 
 def _judge(work: _Work) -> Judge | None:

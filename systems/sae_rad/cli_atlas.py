@@ -80,7 +80,9 @@ def atlas(
     from systems.sae_rad import opened as opening
     from systems.sae_rad.atlas.build import Choices, make
     from systems.sae_rad.atlas.finished import find_run
+    from systems.sae_rad.atlas.site import check_folder
 
+    check_folder(out, public=public)
     finished = find_run(run, label) if run is not None else None
     own = finished is not None and config is None and not assignments and dataset is None and seed is None
     with _configuration(finished if own else None, config) as source:

@@ -247,7 +247,7 @@ class _Atlas:
             "split": "" if pages.held_out is None else pages.held_out.split,
             "labels": digest({name: int(found.sum()) for name, found in pages.labels.items()}),
             "scores": pages.scores.digest,
-            "run": "" if run is None else [str(run.folder), run.digest, list(choices.explain)],
+            "run": "" if run is None or self.public else [str(run.folder), run.digest, list(choices.explain)],
             "public": self.public,
         }
 

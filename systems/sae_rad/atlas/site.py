@@ -57,6 +57,21 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %") if share >= 0.001 else "< 0.1 %"
 
 
+def check_folder(folder: Path, *, public: bool) -> None:
+    """Raise BenchError where an atlas must not be written into a folder.
+
+    That is where it holds anything else, or an atlas that is public where this one is not, or the other way round:
+    what is left over must not be published by accident.
+    """
+    there = [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.exists() else []
+    state = folder / STATE
+    if strangers := sorted(name for name in there if name not in OURS or not state.exists()):
+        raise BenchError(f"{folder}: holds {', '.join(strangers[:3])}, and is no atlas: choose another --out")
+    if state.exists() and read_json(state).get("public") != public:
+        kind = "with images and texts" if public else "made with --public"
+        raise BenchError(f"{folder}: holds an atlas {kind}: choose another --out")
+
+
 class Site:
     """One atlas folder."""
 
@@ -110,23 +125,13 @@ class Site:
     # -------------------------------------------------------------- state
 
     def claim(self, *, public: bool, private: bool) -> None:
-        """Take the folder for an atlas.
-
-        Raises BenchError where it holds anything else, or an atlas that is public where this one is not, or the other
-        way round: what is left over must not be published by accident.
-        """
+        """Take the folder for an atlas; raises BenchError as `check_folder` does."""
+        check_folder(self.folder, public=public)
         self.folder.mkdir(parents=True, exist_ok=True)
-        strangers = sorted(p.name for p in self.folder.iterdir() if p.name not in OURS and not p.name.startswith("."))
-        if strangers or (not self.there(STATE) and any(not p.name.startswith(".") for p in self.folder.iterdir())):
-            some = ", ".join(strangers[:3]) or "parts of something else"
-            raise BenchError(f"{self.folder}: holds {some}, and is no atlas: choose another --out")
         if private:
             self.folder.chmod(stat.S_IRWXU)
         if not self.there(STATE):
             write_json(self.folder / STATE, {"complete": False, "public": public})
-        elif read_json(self.folder / STATE).get("public") != public:
-            kind = "with images and texts" if public else "made with --public"
-            raise BenchError(f"{self.folder}: holds an atlas {kind}: choose another --out")
 
     def begin(self, recipe: Mapping[str, Any], facts: Mapping[str, Any]) -> None:
         """Mark the atlas as under way; pages that were made by another recipe are removed."""

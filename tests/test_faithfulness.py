@@ -361,13 +361,13 @@ def test_a_report_that_does_not_come_is_asked_for_again(run: Callable[..., Ran])
         by_llm(server.url, attempts=1)
         first = run("--out", "out", "--limit", 8)
         assert first.code == 0
-        assert "failed and count in no rate; the same command asks again" in first.out
+        assert re.search(r"failed and count in no rate; the same command asks again\. Most often: empty: ", first.out)
         found = store.read_json(Path("out") / part.SUMMARY)
         assert 0 < found["failed"] < found["trials"]
         server.answer = told
         run("--out", "out", "--limit", 8)
     again = store.read_json(Path("out") / part.SUMMARY)
-    assert (again["failed"], again["rates"]["gone"]["value"]) == (0, 1.0)
+    assert (again["failed"], again["why_failed"], again["rates"]["gone"]["value"]) == (0, {}, 1.0)
     assert again["trials"] == found["trials"]
 
 

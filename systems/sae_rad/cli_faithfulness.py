@@ -97,7 +97,9 @@ def _print_rates(label: str, summary: Mapping[str, Any], folder: Path) -> None:
     console = Console()
     console.print(table)
     if summary["failed"]:
-        console.print(f"{summary['failed']:,} failed and count in no rate; the same command asks again")
+        why = next(iter(summary["why_failed"]))
+        said = f"{summary['failed']:,} failed and count in no rate; the same command asks again. Most often: {why}"
+        console.print(said, markup=False, highlight=False, soft_wrap=True)
     console.print(f"written to {folder}", markup=False, highlight=False, soft_wrap=True)
 
 

@@ -14,7 +14,7 @@ without these.
 from __future__ import annotations
 
 import hashlib
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -490,6 +490,7 @@ def summary(lines: Sequence[Line], recipe: Mapping[str, Any], settings: Measure,
         "without_features": sum(line["feature"] is None for line in counted),
         "trials": sum(line["feature"] is not None for line in lines),
         "failed": len(lines) - len(counted),
+        "why_failed": dict(Counter(line["failed"] for line in lines if line["failed"]).most_common(5)),
         "rates": rates(counted, draws=settings.draws, seed=seed),
         "features": by_feature(counted),
     }

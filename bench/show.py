@@ -203,7 +203,7 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
     case = _by_id(runs[0] / "cases.jsonl", case_id)
     report = _by_id(runs[0] / "reports.jsonl", case_id)
     pair = Pair(case_id, case["group"], report["text"], case["reference"])
-    metrics = _metrics(runs[0])
+    metrics = metrics_of(runs[0])
     notes = _explanation(metrics, explained, pair)
     said = Text(report["text"] or (f"(failed: {report['error']})" if report["error"] else "(empty)"))
     true = Text(case["reference"])
@@ -229,7 +229,7 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
             console.print(_small_table(note))
 
 
-def _metrics(folder: Path) -> list[tuple[Entry, Metric, list[Column]]]:
+def metrics_of(folder: Path) -> list[tuple[Entry, Metric, list[Column]]]:
     """Return the metrics of a run whose packages are installed here; no weights or server are asked for."""
     recorded = store.read_json(folder / "run.json")
     context = context_of(folder, recorded)

@@ -91,6 +91,12 @@ class ScriptedLLM:
     async def answer(self, question: Question, check: Any = None) -> Any:
         return self._one(question, check)
 
+    def missing(self, questions: Sequence[Question], check: Any = None) -> int:
+        return len(questions)
+
+    def cost(self, input_tokens: int, output_tokens: int) -> float | None:
+        return None
+
     def _one(self, question: Question, check: Any) -> Answer | NoAnswer:
         user = question.messages[-1].content
         why = ""

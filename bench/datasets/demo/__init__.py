@@ -98,8 +98,11 @@ class Demo:
         return [*lines, *(Count(f"train, {code}", sum(code in names for names in trained)) for code in CATALOGUE)]
 
     def findings(self, split: str) -> Mapping[str, frozenset[str]]:
-        """Return case id → codes of the findings drawn on the case's first image: for measuring, not for learning."""
-        return {case.id: names_of(self.truth[case.images[0].path.stem]) for case in self.cases(split)}
+        """Return case id → findings drawn on the case's first image, for measuring, not for learning.
+
+        They are codes ("effusion"), and codes with sides ("effusion/left").
+        """
+        return {case.id: _named(self.truth[case.images[0].path.stem]) for case in self.cases(split)}
 
     @cached_property
     def truth(self) -> Mapping[str, tuple[Finding, ...]]:
@@ -108,3 +111,10 @@ class Demo:
         It is kept in `findings_truth.jsonl` below `root`, and is no part of any case: for measuring, not for learning.
         """
         return {dicom: findings for dicom, _, findings in read_truth(self.root)}
+
+
+def _named(findings: Sequence[Finding]) -> frozenset[str]:
+    """Return the codes of findings, and code/side where a finding has a side; a bilateral one has both."""
+    sides = {"": (), "bilateral": ("left", "right")}
+    sided = (f"{f.code}/{side}" for f in findings for side in sides.get(f.side, (f.side,)))
+    return names_of(findings) | frozenset(sided)

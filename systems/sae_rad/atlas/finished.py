@@ -76,7 +76,7 @@ class FinishedRun:
     @cached_property
     def metrics(self) -> list[tuple[Entry, Metric, list[Column]]]:
         """The run's metrics, where their packages are installed."""
-        return show._metrics(self.folder)
+        return show.metrics_of(self.folder)
 
     def explaining(self, asked: Sequence[str]) -> list[str]:
         """Return the labels of the metrics that are to explain pairs; by default one with marks, and CheXbert's table.

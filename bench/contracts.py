@@ -89,8 +89,8 @@ class Dataset(Protocol):
     """Cases and references of the splits of one corpus.
 
     May also have ``contaminated(split) -> frozenset[str]``: ids of cases whose image an encoder was trained on; and,
-    where the dataset knows, ``findings(split) -> Mapping[str, frozenset[str]]``: case id → names of what is truly on the
-    image ("effusion"; beside it, where sides are known, "effusion/left"), for measuring and never for learning.
+    where the dataset knows, ``findings(split) -> Mapping[str, frozenset[str]]``: case id → names of what is truly on
+    the image ("effusion"; beside it, where sides are known, "effusion/left"), for measuring and never for learning.
     """
 
     Options: ClassVar[type]

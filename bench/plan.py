@@ -33,12 +33,9 @@ def print_plan(console: Console, config: Config, out: Path, context: RunContext)
     missing: list[str] = []
     seen: set[tuple[str, str]] = set()
     for entry in config.systems:
-        try:
-            what = _system(entry, train, split.cases, context, seen)
-        except Unavailable as err:
-            what = f"– {err}"
-            missing.append(entry.label)
-        rows.append(("system", entry.label, what))
+        what, why = _system(entry, train, split.cases, context, seen)
+        missing += [entry.label] if why else []
+        rows.append(("system", entry.label, "\n".join([*([f"– {why}"] if why else []), *what])))
     for spec, encoder in context.built("encoder").items():
         rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
     for entry in config.metrics:
@@ -81,16 +78,32 @@ def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:
 
 def _system(
     entry: Entry, train: DatasetTraining, cases: Sequence[Case], context: RunContext, seen: set[tuple[str, str]]
-) -> str:
-    """Return what a system takes; `seen` holds what systems above share with it, and gets what it adds."""
-    system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
-    described = [f"fingerprint {system.fingerprint()}"]
-    for line in system.plan(train, cases) if hasattr(system, "plan") else ():
+) -> tuple[list[str], str]:
+    """Return what a system takes, and why it cannot work here ("" where it can).
+
+    What it takes is told as far as it is known even where a server is down; `seen` holds what systems above share with
+    it, and gets what it adds.
+    """
+    described: list[str] = []
+    why = ""
+    try:
+        system = context.build("system", entry.use, entry.options, f"systems.{entry.label}")
+    except Unavailable as err:
+        return described, str(err)
+    try:
+        described.append(f"fingerprint {system.fingerprint()}")
+    except Unavailable as err:
+        why = str(err)
+    try:
+        planned = system.plan(train, cases) if hasattr(system, "plan") else ()
+    except Unavailable as err:
+        return described, why or str(err)
+    for line in planned:
         key = (line.shared, f"{line.what} {line.unit}")
         described.append(f"{line.what}: made once, counted above" if key in seen else _with_hours(line, context))
         if line.shared:
             seen.add(key)
-    return "\n".join(dict.fromkeys(described))
+    return list(dict.fromkeys(described)), why
 
 
 def _with_hours(line: PlanLine, context: RunContext) -> str:

@@ -216,3 +216,19 @@ def test_a_dry_run_counts_what_systems_share_once(tmp_path: Path, bench: Any) ->
     assert answer.out.count("SAE training: made once, counted above") == 1
     assert answer.out.count("reports composed without a language model: 12 reports") == 3
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
+
+
+def test_a_dry_run_tells_what_it_knows_where_the_server_is_down(tmp_path: Path, bench: Any) -> None:
+    config = config_in(tmp_path)
+    assert bench("run", "--config", config, "--system", "sae-rad", "--out", "r").code == 0  # trained and encoded
+    settings = json.loads(config.read_text())
+    writer = {"by": "llm", "llm": "writer"}
+    settings["systems"]["sae-rad"] |= {"describe": writer, "compose": {**writer, "context": ["indication"]}}
+    settings["llms"] = {"writer": {"use": "ollama/m", "host": "http://127.0.0.1:9", "retries": 0}}
+    config.write_text(json.dumps(settings))
+    answer = bench("run", "--config", config, "--system", "sae-rad", "--dry-run")
+    assert answer.code == 2
+    assert "cannot be reached" in answer.out
+    assert "the run would stop: sae-rad cannot work here" in answer.err
+    assert "reports composed: questions to the language model: " in answer.out
+    assert "SAE training" not in answer.out

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ from sae_world import ENCODER, FINDINGS, SAE, Training, world
 from bench.context import RunContext
 from bench.contracts import LLM, Case, NoAnswer, Prior
 from bench.errors import BenchError
-from systems.sae_rad import SAERad
-from systems.sae_rad.controls import NoFeatures
+from systems.sae_rad import SAERad, describe_llm
+from systems.sae_rad.controls import NoFeatures, OtherImage, RawNeurons, UntrainedSAE
 
 torch = pytest.importorskip("torch")
+
+
+WHAT = ("features described", "reports composed")
 
 
 def scripted(prompt: str) -> str:
@@ -112,6 +116,63 @@ def test_the_calls_of_a_dry_run_are_those_that_happen(tmp_path: Path, training: 
     assert rest["features described: questions to the language model"] <= 12 - min(12, part - 15)
     assert rest["reports composed: questions to the language model"] == later.count(False) == 25
     assert planned(again, training, cases)["reports composed: questions to the language model"] == 0
+
+
+def test_a_plan_counts_kept_answers_that_can_no_longer_be_used_and_asks_none(
+    tmp_path: Path, training: Training, testing: Training, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine = tmp_path / "mine.txt"
+    mine.write_text("<current_chest_x_ray>\n{features}\n</current_chest_x_ray>\nWrite the findings.\n")
+    cases, cache = list(testing.cases[:20]), tmp_path / "cache"
+    with OpenAIServer(scripted) as server:
+
+        def run(most: int) -> SAERad:
+            return made(server.url, cache, compose={"template": str(mine), "max_sentences": most})
+
+        def plan(most: int) -> list[float]:
+            found = planned(run(most), training, cases)
+            return [found[f"{what}: questions to the language model"] for what in WHAT]
+
+        first = run(6)
+        first.prepare(training)
+        texts = [report.text for report in first.generate(cases)]
+        assert plan(6) == [0, 0]
+        asked = len(server.asked)
+        longer = sum(text.count(".") > 2 for text in texts)
+        assert 0 < longer < len(texts)
+        assert plan(2) == [0, longer]  # the prompt is the same, but what was answered is too long now
+        monkeypatch.setattr(describe_llm, "LONGEST", 60)
+        described, _ = plan(6)
+        assert 0 < described < 12
+        assert len(server.asked) == asked
+
+
+def test_cases_that_will_be_one_question_are_counted_once(tmp_path: Path, training: Training) -> None:
+    twins = [*training.cases[:5], *(replace(case, id=f"{case.id} again") for case in training.cases[:5])]
+    with OpenAIServer(scripted) as server:
+        made(server.url, tmp_path / "cache").prepare(training)
+        plan = planned(made(server.url, tmp_path / "cache"), training, twins)
+        system = made(server.url, tmp_path / "cache")
+        system.prepare(training)
+        list(system.generate(twins))
+    composed = sum(not asks_to_describe(body) for body in server.asked)
+    assert plan["reports composed: questions to the language model"] == composed == 5
+
+
+def test_what_a_control_describes_is_not_taken_for_what_the_autoencoder_has_described(
+    tmp_path: Path, training: Training
+) -> None:
+    def shared(kind: type[SAERad], what: str = "features described", **options: Any) -> list[str]:
+        lines = made("http://127.0.0.1:9", tmp_path / "cache", kind, **options).plan(training, [])
+        return [line.shared for line in lines if line.what.startswith(what)]
+
+    assert shared(SAERad) == shared(SAERad, compose={"threshold": 0.5})
+    assert shared(SAERad) == shared(OtherImage)
+    assert shared(SAERad) != shared(RawNeurons)
+    assert shared(UntrainedSAE) != shared(RawNeurons)
+    other = {"describe": {"images": 3}}
+    assert shared(SAERad) != shared(SAERad, **other)
+    assert shared(SAERad, "SAE training") == shared(SAERad, "SAE training", **other)
 
 
 def test_a_describer_stopped_half_way_goes_on_without_asking_again(

@@ -85,8 +85,7 @@ def _plan(found: Opened, every: bool, features: Sequence[int], split: str) -> li
     system = found.system
     cases = [] if every or features else found.cases(split)
     if not system.known(found.train, cases):
-        most = len(set(features)) or system.options.sae.expansion * system.encoder_dim()
-        return [PlanLine(f"{planning.CALLS['describe']}, at most", most, "calls")]
+        return planning.described_at_most(system, found.train, len(set(features)) or None)
     system.prepare(found.train)
     wanted = _wanted(found, every, features, split)
     lines = planning.describing(system, [system.top_reports(feature) for feature in wanted])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from bench.contracts import LLM, NoAnswer, Prior, Question, Sampling
 from bench.errors import BenchError
 from systems.sae_rad.compose import ActiveFeature, Draft
-from systems.sae_rad.prompting import Malformed, Template, ask, line, lines
+from systems.sae_rad.prompting import Malformed, Template, ask, line, lines, missing
 from systems.sae_rad.sentences import split
 
 MOST_PRIORS = 3
@@ -50,6 +50,10 @@ class LLMComposer:
         """Return what `compose` asks: a question for each draft, those without a described feature left out."""
         return [self._question(draft) for draft in drafts if _askable(draft)]
 
+    def missing(self, drafts: Sequence[Draft]) -> int:
+        """Return how many calls `compose` would make, each question answered at once."""
+        return missing(self.llm, self.questions(drafts), self._read)
+
     def compose(self, drafts: Sequence[Draft]) -> list[str | NoAnswer]:
         """Return one findings section a draft, or why there is none.
 
@@ -70,8 +74,11 @@ class LLMComposer:
         }
         return Question(self._template.fill(values), sampling=self._sampling)
 
-    def _read(self, _: Question, text: str) -> str:
-        return read(text, self._max_sentences)
+    def _read(self, question: Question, text: str) -> str:
+        report = read(text, self._max_sentences)
+        if any(turn.role == "assistant" and _bare(turn.content) == report for turn in question.messages):
+            raise Malformed("it repeats an example: report on the radiograph that was asked about")
+        return report
 
 
 def _askable(draft: Draft) -> bool:

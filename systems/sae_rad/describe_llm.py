@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from bench.contracts import LLM, NoAnswer, Question, Sampling
 from systems.sae_rad.describe import Description, TopReports
-from systems.sae_rad.prompting import Malformed, Template, ask, line
+from systems.sae_rad.prompting import Malformed, Template, ask, line, missing
 
 LONGEST = 600
 """Characters of a description; the paper's two have 116 and 163."""
@@ -32,6 +32,10 @@ class LLMDescriber:
     def questions(self, features: Sequence[TopReports]) -> list[Question]:
         """Return what `describe` asks: a question for each feature that has reports."""
         return [self._question(top) for top in features if top.reports]
+
+    def missing(self, features: Sequence[TopReports]) -> int:
+        """Return how many calls `describe` would make, each question answered at once."""
+        return missing(self.llm, self.questions(features), read)
 
     def describe(self, features: Sequence[TopReports]) -> list[Description | NoAnswer]:
         """Return one description a feature, or why there is none; "" without asking where it has no reports.

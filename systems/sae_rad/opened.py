@@ -60,16 +60,32 @@ def entries(settings: Config) -> list[Entry]:
 def select(
     config: Path | None, assignments: Sequence[str], label: str | None, dataset: str | None, seed: int | None
 ) -> tuple[Config, Entry]:
-    """Return the configuration and its one sae-rad system. Raises BenchError where it is not clear which."""
+    """Return the configuration and its one sae-rad system with features.
+
+    Raises BenchError where it is not clear which, or where none has any.
+    """
     from bench.config import Choices, load
     from bench.errors import BenchError
 
     settings = load(config, Choices(systems=label, dataset=dataset, seed=seed, assignments=assignments))
-    found = entries(settings)
+    found = _with_features(entries(settings), settings.source)
     if len(found) > 1:
         labels = ", ".join(entry.label for entry in found)
         raise BenchError(f"{settings.source}: has several sae-rad systems: choose one with --system: {labels}")
     return settings, found[0]
+
+
+def _with_features(found: list[Entry], source: str) -> list[Entry]:
+    """Return the systems that have features. Raises BenchError where none is left."""
+    from bench import registry
+    from bench.errors import BenchError
+    from systems.sae_rad.controls import NoFeatures
+
+    having = [entry for entry in found if not issubclass(registry.find("system", entry.use).plugin, NoFeatures)]
+    if not having:
+        labels = ", ".join(repr(entry.label) for entry in found)
+        raise BenchError(f"{source}: system {labels} composes reports without features: there are none to look at")
+    return having
 
 
 def folder(settings: Config, entry: Entry, given: Path | None) -> Path:

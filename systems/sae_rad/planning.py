@@ -47,8 +47,8 @@ def _identity(system: SAERad, train: TrainingSet, tops: Sequence[TopReports]) ->
 
 
 def _foreseen(case: Case, features: Important) -> Draft:
-    """Return a draft of the length it will have once its features are described."""
-    return Draft(case, tuple(ActiveFeature(feature, importance, "x" * CHARS) for feature, importance in features))
+    """Return a draft of the length it will have once its features are described, each in its own words."""
+    return Draft(case, tuple(ActiveFeature(feature, x, f"{feature} ".ljust(CHARS, "x")) for feature, x in features))
 
 
 def _unanswered(system: SAERad, tops: Sequence[TopReports]) -> frozenset[int]:
@@ -57,20 +57,30 @@ def _unanswered(system: SAERad, tops: Sequence[TopReports]) -> frozenset[int]:
 
     describer = system.describer
     assert isinstance(describer, LLMDescriber)
-    return frozenset(top.feature for top in tops if top.reports and describer.llm.missing(describer.questions([top])))
+    return frozenset(top.feature for top in tops if describer.missing([top]))
 
 
 def bounds(system: SAERad, train: TrainingSet, n_cases: int) -> list[PlanLine]:
     """Return bounds: how many features are active is known once the autoencoder is trained and the cases encoded."""
-    found = []
-    if system.options.describe.by == "llm":
-        dim = system.encoder_dim()
-        most = system.options.sae.expansion * dim
-        what = "features described: questions to the language model, at most"
-        found.append(PlanLine(what, most, "calls", system.shared(train)))
+    found = described_at_most(system, train)
     if system.options.compose.by == "llm":
         return [*found, PlanLine("reports composed: questions to the language model, at most", n_cases, "calls")]
     return [*found, PlanLine("reports composed without a language model", n_cases, "reports")]
+
+
+def described_at_most(system: SAERad, train: TrainingSet, features: int | None = None) -> list[PlanLine]:
+    """Return a bound of what describing so many features takes (None: all); nothing without a language model."""
+    if system.options.describe.by != "llm":
+        return []
+    most = system.most_features()
+    return [
+        PlanLine(
+            f"{CALLS['describe']}, at most",
+            most if features is None else min(features, most),
+            "calls",
+            system.shared(train),
+        )
+    ]
 
 
 def describing(system: SAERad, tops: Sequence[TopReports]) -> list[PlanLine]:
@@ -80,26 +90,27 @@ def describing(system: SAERad, tops: Sequence[TopReports]) -> list[PlanLine]:
     describer = system.describer
     if not isinstance(describer, LLMDescriber):
         return []
-    questions = describer.questions([top for top in tops if top.reports])
-    return _asked(describer.llm, questions, "describe")
+    return _asked(describer.llm, "describe", describer.missing(tops), describer.questions(tops))
 
 
 def composing(system: SAERad, drafts: Sequence[Draft], later: Sequence[Draft] = ()) -> list[PlanLine]:
     """Return what composing these drafts takes; nothing without a language model.
 
-    `later`: drafts whose features are still to be described, so that their questions cannot have been asked before.
+    `later`: drafts whose features are still to be described, so that their questions cannot have been asked before;
+    where features turn out to have the same description, two of them may be one question after all.
     """
     from systems.sae_rad.compose_llm import LLMComposer
 
     composer = system.composer
     if not isinstance(composer, LLMComposer):
         return []
-    return _asked(composer.llm, composer.questions(drafts), "compose", composer.questions(later))
+    foreseen = composer.questions(later)
+    todo = composer.missing(drafts) + len({question.messages for question in foreseen})
+    return _asked(composer.llm, "compose", todo, [*composer.questions(drafts), *foreseen])
 
 
-def _asked(llm: LLM, questions: Sequence[Question], kind: str, later: Sequence[Question] = ()) -> list[PlanLine]:
-    todo = llm.missing(questions) + len(later)
-    every = [*questions, *later]
+def _asked(llm: LLM, kind: str, todo: int, every: Sequence[Question]) -> list[PlanLine]:
+    """Return `todo` calls, their tokens by the mean length of all questions, and their cost."""
     chars = sum(len(message.content) for question in every for message in question.messages)
     tokens_in, tokens_out = todo * chars // max(1, len(every)) // CHARS_A_TOKEN, todo * ANSWER_TOKENS[kind]
     found = [

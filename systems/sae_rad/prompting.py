@@ -13,7 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from bench.contracts import LLM, Answer, Message, NoAnswer, Question
+from bench.contracts import LLM, Answer, Check, Message, NoAnswer, Question
 from bench.errors import BenchError
 
 T = TypeVar("T")
@@ -213,12 +213,8 @@ class Malformed(ValueError):
     """What is wrong with an answer, in words for the model that gave it."""
 
 
-def ask(llm: LLM, questions: Sequence[Question], read: Callable[[Question, str], T], title: str) -> list[T | NoAnswer]:
-    """Return what `read` makes of the answer to each question, or why there is none.
-
-    read(question, text) raises Malformed; the model is then asked again with these words. Raises ServerLost where the
-    server went away.
-    """
+def check_of(read: Callable[[Question, str], T]) -> Check:
+    """Return the check that an answer passes where `read` can read it."""
 
     def check(question: Question, answer: Answer) -> str | None:
         try:
@@ -227,7 +223,21 @@ def ask(llm: LLM, questions: Sequence[Question], read: Callable[[Question, str],
             return str(fault)
         return None
 
-    answers = llm.ask(questions, check, title) if questions else []
+    return check
+
+
+def missing(llm: LLM, questions: Sequence[Question], read: Callable[[Question, str], T]) -> int:
+    """Return how many questions `ask` would ask: a kept answer that `read` cannot read (any more) counts as none."""
+    return llm.missing(questions, check_of(read)) if questions else 0
+
+
+def ask(llm: LLM, questions: Sequence[Question], read: Callable[[Question, str], T], title: str) -> list[T | NoAnswer]:
+    """Return what `read` makes of the answer to each question, or why there is none.
+
+    read(question, text) raises Malformed; the model is then asked again with these words. Raises ServerLost where the
+    server went away.
+    """
+    answers = llm.ask(questions, check_of(read), title) if questions else []
     return [_result(question, answer, read) for question, answer in zip(questions, answers, strict=True)]
 
 

@@ -107,6 +107,11 @@ class SAERad:
         """Return the length of an embedding."""
         return self._context.encoder(self.options.encoder).dim
 
+    def most_features(self) -> int:
+        """Return a bound of the number of features, known before anything is learnt."""
+        n = self.encoder_dim()
+        return max(self.options.sae.expansion, 2) * n  # raw neurons are two features a dimension
+
     def known(self, train: TrainingSet, cases: Sequence[Case]) -> bool:
         """Tell whether the features of cases can be read without training or encoding anything."""
         embedded = self._context.embedded
@@ -124,14 +129,19 @@ class SAERad:
         n, rows = self.encoder_dim(), min(sae.batch_size, max(len(train.cases), 1))
         products = 8 * 2 * rows * n * (sae.expansion * n) * sae.steps  # dense: 3 forward, 5 back
         amounts = {"TFLOP": products / 1e12, "steps": sae.steps, "embeddings": sae.steps * rows}
-        return [PlanLine("SAE training", amount, unit, self.shared(train)) for unit, amount in amounts.items()]
+        shared = self._shared(train, leaving={"compose", "describe"})
+        return [PlanLine("SAE training", amount, unit, shared) for unit, amount in amounts.items()]
 
     def shared(self, train: TrainingSet) -> str:
         """Return the identity of features and their descriptions, which systems that differ elsewhere share."""
-        sae = self.options.sae.model_dump(mode="json", exclude=set(BOOKKEEPING))
+        return self._shared(train, leaving={"compose"})
+
+    def _shared(self, train: TrainingSet, leaving: set[str]) -> str:
+        left_out: dict[str, Any] = {"sae": set(BOOKKEEPING), **dict.fromkeys(leaving, True)}
+        options = self.options.model_dump(mode="json", exclude=left_out)
         encoder = self._context.encoder(self.options.encoder).fingerprint()
-        describe = self.options.describe.model_dump(mode="json")
-        return _digest([train.fingerprint, encoder, sae, describe, self._context.seed])
+        learning = type(self)._learn.__qualname__  # what features are: a control's own are not those of sae-rad
+        return _digest([train.fingerprint, encoder, options, learning, self._context.seed])
 
     # -------------------------------------------------------------- learning
 

@@ -473,6 +473,15 @@ def test_an_answer_that_is_no_report_is_refused_with_words(answer: str, why: str
         compose_llm.read(answer, 6)
 
 
+def test_a_templates_own_example_is_no_report() -> None:
+    template = "[[user]]\nA rib.\n[[assistant]]\nFindings: A broken rib.\n[[user]]\n{features}"
+    says = Says("A broken rib.", "Edema, and a broken rib.")
+    writing = composer(says, template, indication=False, priors=0)
+    found = writing.compose([Draft(case(), active("a")), Draft(case(), active("b"))])
+    assert found[0] == NoAnswer("malformed", "it repeats an example: report on the radiograph that was asked about")
+    assert found[1] == "Edema, and a broken rib."
+
+
 def test_each_draft_gets_its_report_and_one_without_a_description_is_not_asked_about() -> None:
     says = Says("Edema.", NoAnswer("empty", "x"), "The feature is seen.", "No edema.")
     drafts = [Draft(case(), active(*texts)) for texts in (["a"], ["", " "], ["b"], ["c"], [])]

@@ -173,16 +173,28 @@ def test_reports_are_composed_in_the_order_of_the_drafts(tmp_path: Path) -> None
 
 # ------------------------------------------------------------------ a real small model
 
-TINY_DESCRIBE = """What do these reports have in common? Answer in one line that starts with an asterisk.
+TINY_DESCRIBE = """[[system]]
+You name what radiology reports have in common, in one short line that starts with an asterisk.
+[[user]]
+Report number 1: Moderate cardiomegaly. Lungs are clear. No pneumothorax.
 
-Report number 1: The dog is brown.
-Report number 2: A brown dog, and no cat.
-Answer:
-*This feature represents a brown dog.
+Report number 2: The heart is enlarged. No pleural effusion.
+[[assistant]]
+*This feature represents an enlarged heart.
+[[user]]
+Report number 1: Nodule in the right upper lobe. Heart size normal.
 
+Report number 2: A nodule of 8 mm in the right lung. No effusion.
+[[assistant]]
+*This feature represents a nodule in the right lung.
+[[user]]
+Report number 1: Old rib fractures. Lungs clear.
+
+Report number 2: Displaced fracture of the left sixth rib.
+[[assistant]]
+*This feature represents rib fractures.
+[[user]]
 {reports}
-Answer:
-*This feature represents
 """
 TINY_COMPOSE = """{features}
 {priors}
@@ -209,7 +221,7 @@ def test_a_real_model_describes_and_composes_through_a_real_server(tmp_path: Pat
     asking = describer(llm, TINY_DESCRIBE, max_tokens=40)
     found = asking.describe(REAL)
     said = [one for one in found if isinstance(one, Description)]
-    assert said, found
+    assert len(said) >= len(found) / 2, found
     assert llm.usage()["unanswered"] == len(found) - len(said)
     assert all(one.kind in ("malformed", "too-long") for one in found if isinstance(one, NoAnswer))
     described = [q for q, one in zip(asking.questions(REAL), found, strict=True) if isinstance(one, Description)]
@@ -217,7 +229,7 @@ def test_a_real_model_describes_and_composes_through_a_real_server(tmp_path: Pat
         assert isinstance(answer, Answer)
         assert answer.cached
         assert f"*{one.text}" in " ".join(answer.text.split())
-        assert "brown dog" not in one.text
+        assert f"*{one.text}" not in TINY_DESCRIBE
     features = [one.text if isinstance(one, Description) else "" for one in found]
     drafts = [
         draft(*features, indication="Chest pain.", name="a"),

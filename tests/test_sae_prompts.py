@@ -465,6 +465,7 @@ def test_a_report_is_one_paragraph_without_a_heading(answer: str, expected: str)
         ("<current_chest_x_ray>The heart is large.", "has a tag"),
         ("Features of edema.", 'uses the word "feature"'),
         ("FEATURE 1 is edema.", 'uses the word "feature"'),
+        ("The answer was cut off at 200 tokens.", "speaks of an answer"),
         ("No effusion. " * 7, "it has 7 sentences: write 6 at most"),
     ],
 )

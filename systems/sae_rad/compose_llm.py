@@ -17,6 +17,7 @@ _LABEL = re.compile(r"[\s*_#]*findings(?: section)?[\s*_]*:[\s*_]*", re.I)
 _ITEM = re.compile(r"\s*(?:[-*•]|\d{1,2}[.)])\s+\S")
 _FEATURE = re.compile(r"\bfeatur(?:e|es|ed|ing)\b", re.I)
 _TAG = re.compile(r"<\s*/?\s*[a-z]", re.I)
+_ANSWER = re.compile(r"\b(?:the|this|my|your) answer\b", re.I)
 _QUOTES = (('"', '"'), ("'", "'"), ("“", "”"))
 
 
@@ -132,7 +133,7 @@ def read(text: str, max_sentences: int) -> str:
     """Return the findings section that an answer is, as one paragraph, without a heading or quotation marks around it.
 
     Raises Malformed where it is none: nothing is said, there is an introduction, a list or a tag, it has more than
-    `max_sentences` sentences, or the word "feature" occurs.
+    `max_sentences` sentences, the word "feature" occurs, or it speaks of itself as an answer.
     """
     bare = _bare(text)
     paragraph = " ".join(bare.split())
@@ -163,6 +164,8 @@ def _fault(bare: str, paragraph: str, max_sentences: int) -> str | None:
         return "it has a tag in angle brackets: write plain sentences"
     if _FEATURE.search(paragraph):
         return 'it uses the word "feature": describe what is seen in the radiograph instead'
+    if _ANSWER.search(paragraph):  # small models repeat what they are told is wrong
+        return "it speaks of an answer: write what is seen in the radiograph"
     if len(found) > max_sentences:
         return f"it has {len(found)} sentences: write {max_sentences} at most"
     return None

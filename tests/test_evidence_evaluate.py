@@ -72,7 +72,7 @@ def test_planted_findings_are_found_and_controls_find_less(
     lines, evaluation = planted
     rows = evaluation["rows"]
     assert evaluation["order"] == [
-        "sae-rad", "random-directions", "untrained-sae", "neurons", "untrained-encoder", "shuffled",
+        "sae-rad", "random-directions", "untrained-sae", "neurons", "dense-neurons", "untrained-encoder", "shuffled",
         "shuffled descriptions",
     ]  # fmt: skip
     value = {name: {key: cell["value"] for key, cell in row.items()} for name, row in rows.items()}
@@ -94,6 +94,32 @@ def test_planted_findings_are_found_and_controls_find_less(
     assert rows["shuffled"]["best_f1"]["p"] == pytest.approx(1 / 9)
     assert rows["sae-rad"]["best_f1"]["ci_low"] <= own["best_f1"] <= rows["sae-rad"]["best_f1"]["ci_high"]
     assert {line["matched"]["finding"] for line in lines if line["matched"]} == set(SENTENCES)
+
+
+def test_controls_fire_as_often_and_dense_neurons_are_not_silenced(
+    planted: tuple[list[dict[str, Any]], dict[str, Any]],
+) -> None:
+    rows = planted[1]["rows"]
+    value = {name: {key: cell["value"] for key, cell in row.items()} for name, row in rows.items()}
+    for name in ("alive", "L0_train"):
+        assert value["random-directions"][name] == value["sae-rad"][name], "as many features, as often"
+    for name in ("untrained-sae", "neurons"):
+        assert value[name]["L0_train"] == round(value["sae-rad"]["L0_train"]), "of the training images"
+    dense = value["dense-neurons"]
+    assert (dense["alive"], dense["L0_train"], dense["L0"]) == (12, 6, 6), "two features a dimension, one of them on"
+    assert "detection" not in dense
+    for score in ("auroc_findings", "auroc_labels", "best_f1_at_threshold"):
+        assert dense[score] > value["neurons"][score], "what silencing takes away"
+
+
+def test_what_judged_means_rest_on(planted: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
+    lines, evaluation = planted
+    row = evaluation["rows"]["sae-rad"]
+    scores = [line["detection"] for line in lines if line.get("detection") is not None]
+    assert row["judged"]["value"] == sum(line["description"] is not None for line in lines)
+    assert row["detection_features"]["value"] == len(scores)
+    assert row["detection"]["value"] == pytest.approx(np.mean(scores))
+    assert min(scores) <= row["detection"]["ci_low"] < row["detection"]["value"] < row["detection"]["ci_high"]
 
 
 def test_the_lines_of_features(planted: tuple[list[dict[str, Any]], dict[str, Any]]) -> None:
@@ -180,9 +206,8 @@ def test_what_is_refused(
 
 
 def test_a_dry_run_counts_what_the_judge_is_asked(
-    place: Path, evaluate: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     from systems.sae_rad.evidence import judging
 
     class Counting:
@@ -199,16 +224,46 @@ def test_a_dry_run_counts_what_the_judge_is_asked(
             return [[judging.Verdict(True) for _ in sheet.shown] for sheet in sheets]
 
     judge = Counting()
+    assert evaluated(tmp_path, tmp_path / "trained", "--controls", "none", broken=0) == 0
+    capsys.readouterr()
     monkeypatch.setattr(judging, "make_judge", lambda *_: judge)
-    arguments = ("--judge", "counting", "--controls", "neurons,shuffled", "--permutations", 1, "--features", 5)
-    assert evaluate(tmp_path / "out", *arguments, "--dry-run") == 0
+    arguments = ("--judge", "counting", "--controls", "neurons,random-directions,shuffled", "--permutations", 1)
+    arguments = (*arguments, "--features", 5)
+    assert evaluated(tmp_path, tmp_path / "out", *arguments, "--dry-run", broken=0) == 0
     assert judge.asked == 0
     assert not (tmp_path / "out").exists()
     counted = re.findall(r"(\S+): questions to the judge: ([\d,]+) calls", capsys.readouterr().out)
-    assert [name for name, _ in counted] == ["sae-rad", "neurons"]
-    assert evaluate(tmp_path / "out", *arguments) == 0
+    assert [name for name, _ in counted] == ["sae-rad", "neurons", "random-directions"]
+    assert evaluated(tmp_path, tmp_path / "out", *arguments, broken=0) == 0
     assert judge.asked == sum(int(number.replace(",", "")) for _, number in counted) > 0
     assert read(tmp_path / "out")[1]["rows"]["sae-rad"]["detection"]["value"] == 0.5, "a judge that says yes to all"
+
+
+@pytest.mark.parametrize("encoded", [False, True])
+def test_a_dry_run_spends_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, encoded: bool
+) -> None:
+    from bench.context import RunContext
+    from systems.sae_rad import train
+
+    if encoded:
+        assert evaluated(tmp_path, tmp_path / "out", "--controls", "none", broken=0) == 0
+
+    def spent(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run must not get here")
+
+    monkeypatch.setattr(train, "train", train.train if encoded else spent)
+    if not encoded:
+        monkeypatch.setattr(RunContext, "embeddings", spent)
+    arguments = ("--controls", "all", "--untrained-encoder", f"{HERE / 'evidence_world.py'}:Noise", "--features", 5)
+    capsys.readouterr()
+    assert evaluated(tmp_path, tmp_path / "out", *arguments, "--dry-run", broken=0) == 0
+    out = capsys.readouterr().out
+    assert ("sae-rad: images to encode" in out) is not encoded
+    assert ("sae-rad: SAE training" in out) is not encoded
+    assert "untrained-encoder: images to encode: 480 images" in out
+    assert "untrained-encoder: SAE training: 600 steps" in out
+    assert len(list((tmp_path / "cache" / "sae").glob("*/training.json"))) == encoded
 
 
 # ------------------------------------------------------------------ resampling and chance
@@ -240,7 +295,7 @@ def test_an_interval_is_that_of_images_drawn_again() -> None:
     assert all(len(set(row[k : k + 3])) == 1 for row in weights for k in range(0, 60, 3)), "patients, not images"
     given = Yardsticks(targets, targets, {}, weights, 0.9)
     found = measuring.measure(subject, given, 0).values
-    draws: dict[str, list[float]] = {name: [] for name in ("best_f1", "one_to_one_f1", "auroc_labels", "matched_50")}
+    draws: dict[str, list[float]] = {name: [] for name in ("best_f1", "one_to_one_f1", "auroc_labels")}
     for row in weights:
         again = np.repeat(np.arange(60), row.astype(int))
         active, z = subject.held_out.active, subject.held_out.z
@@ -271,18 +326,61 @@ def test_chance_by_hand() -> None:
     assert found == {"x": {"value": 2.5, "ci_low": 1.75, "ci_high": 3.25, "p": 3 / 5}}
 
 
+def test_firing_everywhere_is_no_match() -> None:
+    """A feature that fires on all images has F1 0.75 for a finding of three fifths of them, and finds nothing."""
+    shown = np.arange(40) % 5 < 3
+    labels = Labels(("common",), shown[:, None], ~shown[:, None])
+    for fires, matched in ((np.ones(40, bool), 0), (shown, 1)):
+        rows = np.flatnonzero(fires)
+        indptr = np.concatenate([[0], np.cumsum(fires)]).astype(np.int64)
+        active = Active(indptr, np.zeros(len(rows), np.int32), np.ones(len(rows), np.float32))
+        side = Seen(np.arange(40), active, np.random.default_rng(0).normal(size=(40, 3)), [f"p{k}" for k in range(40)])
+        subject = Subject(1, lambda ids: np.ones((len(ids), 3)), side, side, 0.0)
+        given = Yardsticks(None, Targets(labels, labels), {}, None, 0.95)
+        values = measuring.measure(subject, given, 0).values
+        assert values["best_f1"].value == pytest.approx(1.0 if matched else 0.75)
+        assert (values["matched_70"].value, values["findings_matched_50"].value) == (matched, matched)
+        assert values["matched_50"].ci_low is None
+
+
+def test_absorption_of_few_images_is_not_counted_and_what_has_no_feature_is_missed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = [
+        measuring.absorption.Absorbed("a", (1, 2), 1.0, 10, 4, 2, (3,)),
+        measuring.absorption.Absorbed("rare", (1,), 1.0, 1, 1, 1, (3,)),
+        measuring.absorption.Absorbed("none", (), 1.0, 10, 10, 0, ()),
+    ]
+    monkeypatch.setattr(measuring.absorption, "measure", lambda *_, **__: found)
+    side = Seen(
+        np.arange(0), Active(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)), np.ones(0), []
+    )
+    run = measuring._Run(Subject(4, lambda ids: np.ones((len(ids), 2)), side, side, 0.0), None, 0.95)
+    nothing = Labels((), np.ones((0, 0), bool), np.ones((0, 0), bool))
+    values = {name: value.value for name, value in run.absorbed(Targets(nothing, nothing)).values.items()}
+    assert values == {"absorption": 0.2, "missed": 0.7, "split": 2.0, "absorption_labels": 2.0}
+
+
 # ------------------------------------------------------------------ random directions
 
 
-def test_random_directions() -> None:
+@pytest.mark.parametrize("above", [0.0, 0.3])
+def test_random_directions_fire_as_often_as_asked(above: float) -> None:
     z = (np.random.default_rng(0).normal(size=(50, 6)) + 10).astype(np.float32)
-    drawn = draw(z, 40, 5, seed=3)
+    counts = [1, 5, 17, 49, 50] * 60
+    drawn = draw(z, counts, seed=3, above=above)
     active = drawn.encode(z)
-    assert np.diff(active.indptr).tolist() == [5] * 50
-    assert len(np.unique(active.features)) > 30, "about the mean, not along it"
-    assert np.linalg.norm(drawn.directions(range(40)), axis=1) == pytest.approx(np.ones(40))
-    dense = (z - drawn.mean) @ drawn.directions(range(40)).T
-    assert [set(active.row(k)[0]) for k in range(50)] == [set(np.argsort(-row)[:5]) for row in dense]
+    assert np.bincount(active.features[active.activations > above], minlength=300).tolist() == counts
+    assert np.linalg.norm(drawn.directions(range(300)), axis=1) == pytest.approx(np.ones(300))
+    dense = ((z - z.mean(axis=0, dtype=np.float64)) @ drawn.directions(range(300)).T - drawn.cuts) * drawn.scale
+    rows = active.rows()
+    assert active.activations == pytest.approx(dense[rows, active.features], rel=1e-4, abs=1e-5)
+    assert len(rows) == (dense > 0).sum()
     alone = [drawn.encode(z[k : k + 1]).row(0) for k in range(50)]
     assert all(np.array_equal(a, b) for k in range(50) for a, b in zip(alone[k], active.row(k), strict=True))
-    assert not np.array_equal(draw(z, 40, 5, seed=4).directions([0]), drawn.directions([0]))
+    assert not np.array_equal(draw(z, counts, seed=4).directions([0]), drawn.directions([0]))
+
+
+def test_no_random_directions() -> None:
+    drawn = draw(np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32), [], seed=0)
+    assert (drawn.m, len(drawn.encode(np.ones((2, 3), np.float32)).features)) == (0, 0)

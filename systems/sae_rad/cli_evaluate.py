@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 SHOWN: Sequence[tuple[str, str, int]] = (
     ("alive", "alive features", 0),
-    ("L0", "active an image", 1),
+    ("L0_train", "active, training", 1),
+    ("L0", "active, held out", 1),
     ("matched_50", "features, F1 ≥ .5", 0),
     ("findings_matched_50", "findings, F1 ≥ .5", 0),
     ("best_f1", "best F1", 3),
@@ -35,6 +36,13 @@ SHOWN: Sequence[tuple[str, str, int]] = (
     ("fuzzing", "fuzzing", 3),
 )
 """Name in evaluation.json, name in the table, decimals."""
+HEADINGS = {
+    "random-directions": "random\ndirec-\ntions",
+    "untrained-sae": "un-\ntrained\nSAE",
+    "dense-neurons": "dense\nneurons",
+    "untrained-encoder": "un-\ntrained\nencoder",
+}
+"""Of controls whose name is too wide for a table within eighty columns."""
 
 
 @click.command()
@@ -66,7 +74,7 @@ SHOWN: Sequence[tuple[str, str, int]] = (
 @click.option(
     "--controls",
     metavar="NAME,…",
-    help="random-directions, untrained-sae, neurons, untrained-encoder, shuffled; all, or none. "
+    help="random-directions, untrained-sae, neurons, dense-neurons, untrained-encoder, shuffled; all, or none. "
     "Default: all but untrained-encoder.",
 )
 @click.option(
@@ -80,7 +88,7 @@ SHOWN: Sequence[tuple[str, str, int]] = (
     "--permutations", type=click.IntRange(min=1), default=20, show_default=True, help="Shuffles of the labels."
 )
 @click.option("--sides", is_flag=True, help="Findings by side, where the dataset tells sides.")
-@click.option("--dry-run", is_flag=True, help="Print how many questions describing and judging take, and ask none.")
+@click.option("--dry-run", is_flag=True, help="Print what describing and judging take; encode, train and ask nothing.")
 @path_option("--out", "-o", help="Output folder. Default: features/<dataset>-<label>-<12 hex>.")
 def evaluate(
     config: Path | None,
@@ -124,7 +132,7 @@ def evaluate(
     )
     settings, entry = opened.select(config, assignments, label, dataset, seed)
     folder = opened.folder(settings, entry, out)
-    with opened.opened(settings, entry) as found:
+    with opened.opened(settings, entry, prepare=not dry_run) as found:
         if dry_run:
             _print_plan(evidence.plan(found, options))
             return
@@ -135,7 +143,7 @@ def evaluate(
 def _print_plan(lines: Sequence[PlanLine]) -> None:
     for line in lines:
         click.echo(f"{line.what}: {line.amount:,.6g} {line.unit}")
-    click.echo("Dry run: nothing was asked.")
+    click.echo("Dry run: nothing was encoded, trained or asked.")
 
 
 def _features(given: str) -> int | tuple[int, ...]:
@@ -164,7 +172,7 @@ def print_evaluation(console: Console, done: Evaluation) -> None:
     table.add_column("", no_wrap=True)
     shown_rows = {name: row for name, row in done.rows.items() if "alive" in row}
     for name in shown_rows:
-        table.add_column(name if name == "sae-rad" else name.replace("-", "-\n"), justify="right")
+        table.add_column(HEADINGS.get(name, name), justify="right")
     for key, shown, decimals in SHOWN:
         values = [_value(row, key) for row in shown_rows.values()]
         if any(value is not None for value in values):

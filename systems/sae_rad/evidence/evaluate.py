@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from systems.sae_rad.opened import Opened
     from systems.sae_rad.system import SAERad
 
-METHOD = "evidence/1"
+METHOD = "evidence/2"
 """Counts up when the same features and options would give other numbers."""
 FEATURES, EVALUATION = "features.jsonl", "evaluation.json"
 SAE_RAD, SHUFFLED = "sae-rad", "shuffled"
@@ -44,11 +44,16 @@ FIXED: Mapping[str, type[_Fixed]] = {
     "untrained-sae": UntrainedSAE,
     "neurons": RawNeurons,
 }
-"""Controls with features that are not learnt, as many of them active an image as SAE-Rad has."""
+"""Controls with features that are not learnt, as many of them active a training image as SAE-Rad has."""
+DENSE = "dense-neurons"
+"""The control whose features are the encoder's own dimensions on every image. Silencing all but a few, as `neurons`
+does, costs them most of what they know of a label; this is the score that SAE-Rad's features have to beat."""
+DENSE_IMAGES = 50_000
+"""Most training images that the features of `DENSE` are chosen on: half of them are active on any image."""
 UNTRAINED_ENCODER = "untrained-encoder"
 JUDGED = ("detection", "detection_auroc", "fuzzing")
-CONTROLS = (*FIXED, UNTRAINED_ENCODER, SHUFFLED)
-DEFAULT_CONTROLS = (*FIXED, SHUFFLED)
+CONTROLS = (*FIXED, DENSE, UNTRAINED_ENCODER, SHUFFLED)
+DEFAULT_CONTROLS = (*FIXED, DENSE, SHUFFLED)
 
 
 @dataclass(frozen=True)
@@ -108,15 +113,19 @@ class Images:
 
 
 class _Work:
-    """One evaluation under way."""
+    """One evaluation under way; the system need not be prepared for what is asked of it before `train`."""
 
     def __init__(self, opened: Opened, options: Options) -> None:
         self.opened, self.options = opened, options
         self.context, self.seed = opened.context, opened.context.seed
         self.unmeasured: dict[str, str] = {}
         self.splits = self._splits()
-        self.train = Images(opened.system.train_cases, opened.system.train_reports)
         self.held_out = self._held_out()
+
+    @cached_property
+    def train(self) -> Images:
+        """The training images of the prepared system."""
+        return Images(self.opened.system.train_cases, self.opened.system.train_reports)
 
     def _splits(self) -> tuple[str, ...]:
         known = [split for split in self.opened.dataset.splits() if split not in ("train", "validate")]
@@ -228,16 +237,41 @@ class _Work:
         return Subject(system.dictionary.m, system.dictionary.directions, sides[0], sides[1],
                        system.options.compose.threshold)  # fmt: skip
 
-    def control(self, name: str, active: int) -> SAERad:
-        """Build and prepare the control `name`; `active` features an image where they are not learnt."""
-        own = self.opened.system.options
-        shared = {field: getattr(own, field) for field in SAERadOptions.model_fields}
+    def dense(self, own: Subject) -> Subject:
+        """Return the encoder's own dimensions, none silenced, on the images that a system could read."""
+        from systems.sae_rad.dictionary import Neurons
+
+        neurons = Neurons.of(own.train.z, own.train.z.shape[1])
+        drawn = np.sort(np.random.default_rng([self.seed, 4]).permutation(len(own.train.z))[:DENSE_IMAGES])
+        train, held_out = (
+            Seen(seen.rows[k], neurons.encode(seen.z[k]), seen.z[k], [seen.groups[i] for i in k.tolist()])
+            for seen, k in ((own.train, drawn), (own.held_out, np.arange(len(own.held_out.z))))
+        )
+        return Subject(neurons.m, neurons.directions, train, held_out, 0.0)
+
+    def control(self, name: str, own: Measured | None) -> SAERad:
+        """Build the control `name`, not prepared.
+
+        own: the activity of SAE-Rad's features, which controls that learn none imitate; None where it is not known,
+        for what does not hang on it.
+        """
+        given = self.opened.system.options
+        shared = {field: getattr(given, field) for field in SAERadOptions.model_fields}
         if name == UNTRAINED_ENCODER:
             other = {**shared, "encoder": self.options.untrained_encoder}
-            system: SAERad = UntrainedEncoder(UntrainedEncoder.Options.model_validate(other), self.context)
-        else:
-            kind = FIXED[name]
-            system = kind(kind.Options.model_validate({**shared, "active": active}), self.context)
+            return UntrainedEncoder(UntrainedEncoder.Options.model_validate(other), self.context)
+        counts = np.ones(1, np.int64) if own is None else own.features["train_count"]
+        active = 1.0 if own is None else own.values["L0_train"].value
+        imitated = {
+            "random-directions": {"counts": counts[counts > 0].tolist()},
+            "untrained-sae": {"active": max(1, round(active or 1))},
+            "neurons": {"active": max(1, round(active or 1))},
+        }
+        return FIXED[name](FIXED[name].Options.model_validate({**shared, **imitated[name]}), self.context)
+
+    def prepared(self, name: str, own: Measured) -> SAERad:
+        """Build and prepare the control `name`."""
+        system = self.control(name, own)
         system.prepare(self.opened.train)
         return system
 
@@ -298,6 +332,30 @@ class _Work:
             lines.append(PlanLine(f"{name}: questions to the judge", calls, "calls"))
         return lines
 
+    def learning(self, name: str, system: SAERad) -> list[PlanLine]:
+        """Return what encoding images and training an autoencoder take."""
+        store, train = self.context.embedding_store(system.options.encoder), self.opened.train
+        paths = [case.images[0].path for side in (train.cases, self.held_out.cases) for case in side if case.images]
+        lines = [PlanLine("images to encode", len(store.missing(paths)), "images")]
+        lines += [] if system.known(train, ()) else system._plan_features(train)
+        return [replace(line, what=f"{name}: {line.what}") for line in lines]
+
+    def foreseen(self, name: str, system: SAERad, controls: bool) -> list[PlanLine]:
+        """Return bounds of the questions about a system whose features are not known yet."""
+        from systems.sae_rad import planning
+        from systems.sae_rad.evidence import judging
+
+        wanted, lines = self.options.features, list[PlanLine]()
+        number = wanted if isinstance(wanted, int) else len(wanted)
+        if system.options.describe.by == "llm":
+            calls = number * (2 if controls and self.options.judge else 1)
+            lines.append(PlanLine(f"{name}: {planning.CALLS['describe']}, at most", calls, "calls"))
+        if self.options.judge not in (None, "similarity"):
+            _judge(self)  # one that is not there is told before anything is spent
+            calls = number * 2 * -(-2 * judging.ITEMS // judging.PER_CALL) * (3 if controls else 1)
+            lines.append(PlanLine(f"{name}: questions to the judge, at most about", calls, "calls"))
+        return lines
+
     def _shown(self, subject: Subject) -> tuple[list[Case], list[str]]:
         rows = subject.held_out.rows.tolist()
         return [self.held_out.cases[row] for row in rows], [self.held_out.reports[row] for row in rows]
@@ -330,13 +388,14 @@ def evaluate(opened: Opened, options: Options, folder: Path) -> Evaluation:
     measured = measuring.measure(subject, against, work.seed)
     chosen = work.selected(measured)
     judged = work.judged(opened.system, subject, chosen, judge) if judge else {}
-    rows, tables = {SAE_RAD: _row(measured, judged)}, {SAE_RAD: measured.tables}
-    for name, control, verdicts in _controls(work, against, measured, judge):
-        rows[name], tables[name] = _row(control, verdicts), control.tables
+    rows, tables = {SAE_RAD: _row(measured, judged, against, work.seed)}, {SAE_RAD: measured.tables}
+    for name, control, verdicts in _controls(work, against, subject, measured, judge):
+        rows[name], tables[name] = _row(control, verdicts, against, work.seed), control.tables
     if SHUFFLED in options.controls:
         rows[SHUFFLED] = _shuffled(work, subject, against, measured)
         if judge:
-            wrong = {name: _means(found) for name, found in work.misjudged(subject, chosen, judge).items()}
+            misjudged = work.misjudged(subject, chosen, judge)
+            wrong = {name: _means(found, against, work.seed) for name, found in misjudged.items()}
             rows[SHUFFLED] |= wrong["shuffled reports"]
             rows["shuffled descriptions"] = wrong["shuffled descriptions"]
     lines = _lines(measured, judged, _descriptions(opened.system, chosen), against)
@@ -354,24 +413,38 @@ def evaluate(opened: Opened, options: Options, folder: Path) -> Evaluation:
 
 
 def plan(opened: Opened, options: Options) -> list[PlanLine]:
-    """Return what describing and judging take, a line a system; nothing is asked.
+    """Return what encoding, training, describing and judging take, system by system, for one that is not prepared.
 
-    Controls are prepared for it, an autoencoder on an untrained encoder trained. Calls to the judge are a bound where
-    descriptions are still to be made (a feature may get none), and where answers are kept already.
+    Nothing is encoded, trained or asked. Questions are counted where a system's images are encoded and its autoencoder
+    is trained, else bounded. Calls to the judge are a bound, too, where descriptions are still to be made (a feature
+    may get none), and where answers are kept already.
     """
-    work = _Work(opened, options)
-    judge = _judge(work)
-    subject = work.subject(opened.system)
-    own = measuring.activity(subject)
-    found = work.planned(SAE_RAD, opened.system, subject, work.selected(own), judge, SHUFFLED in options.controls)
-    active = max(1, round(own.values["L0"].value or 1))
-    for name in options.controls if judge else ():
-        if name != SHUFFLED:
-            system = work.control(name, active)
-            subject = work.subject(system)
-            chosen = work.selected(measuring.activity(subject), own=False)
-            found += work.planned(name, system, subject, chosen, judge, False)
+    work, controls = _Work(opened, options), SHUFFLED in options.controls
+    own = judge = None
+    if opened.system.known(opened.train, work.held_out.cases):
+        opened.system.prepare(opened.train)
+        subject, judge = work.subject(opened.system), _judge(work)
+        own = measuring.activity(subject)
+        found = work.planned(SAE_RAD, opened.system, subject, work.selected(own), judge, controls)
+    else:
+        found = work.learning(SAE_RAD, opened.system) + work.foreseen(SAE_RAD, opened.system, controls)
+    for name in options.controls:
+        if name not in (SHUFFLED, DENSE):
+            found += _plan_control(work, name, own, judge)
     return found
+
+
+def _plan_control(work: _Work, name: str, own: Measured | None, judge: Judge | None) -> list[PlanLine]:
+    system = work.control(name, own)
+    known = own is not None and system.known(work.opened.train, work.held_out.cases)
+    lines = work.learning(name, system) if name == UNTRAINED_ENCODER and not known else []
+    if work.options.judge is None:
+        return lines
+    if not known:
+        return lines + work.foreseen(name, system, False)
+    system.prepare(work.opened.train)
+    subject = work.subject(system)
+    return work.planned(name, system, subject, work.selected(measuring.activity(subject), own=False), judge, False)
 
 
 def _judge(work: _Work) -> Judge | None:
@@ -384,20 +457,28 @@ def _judge(work: _Work) -> Judge | None:
 
 
 def _controls(
-    work: _Work, against: Yardsticks, own: Measured, judge: Judge | None
+    work: _Work, against: Yardsticks, subject: Subject, own: Measured, judge: Judge | None
 ) -> Iterator[tuple[str, Measured, dict[int, Judged]]]:
     """Measure the control systems one after the other; the same judge reads the descriptions of all."""
     names = [name for name in work.options.controls if name != SHUFFLED]
-    active = max(1, round(own.values["L0"].value or 1))
     with work.context.progress("controls", len(names), "controls") as bar:
         for name in names:
             bar.note(name)
-            system = work.control(name, active)
-            subject = work.subject(system)
-            measured = measuring.measure(subject, against, work.seed)
-            chosen = work.selected(measured, own=False) if judge else []
-            yield name, measured, work.judged(system, subject, chosen, judge) if judge else {}
+            if name == DENSE:
+                yield name, measuring.measure(work.dense(subject), against, work.seed), {}
+            else:
+                yield name, *_controlled(work, name, against, own, judge)
             bar.advance()
+
+
+def _controlled(
+    work: _Work, name: str, against: Yardsticks, own: Measured, judge: Judge | None
+) -> tuple[Measured, dict[int, Judged]]:
+    system = work.prepared(name, own)
+    subject = work.subject(system)
+    measured = measuring.measure(subject, against, work.seed)
+    chosen = work.selected(measured, own=False) if judge else []
+    return measured, work.judged(system, subject, chosen, judge) if judge else {}
 
 
 def _shuffled(work: _Work, subject: Subject, against: Yardsticks, real: Measured) -> dict[str, Any]:
@@ -409,7 +490,7 @@ def _shuffled(work: _Work, subject: Subject, against: Yardsticks, real: Measured
             found.append(measuring.measure_shuffled(subject, against, work.seed, permutation))
             bar.advance()
     row = measuring.chance(real.values, found, against.confidence)
-    row |= {name: asdict(real.values[name]) for name in ("alive", "L0")}
+    row |= {name: asdict(real.values[name]) for name in ("alive", "L0", "L0_train", "L0_alive")}
     likeness = (measuring.LIKENESS, measuring.ACROSS)
     row |= {name: asdict(real.values[f"{name}_shuffled"]) for name in likeness if name in real.values}
     return row
@@ -418,18 +499,32 @@ def _shuffled(work: _Work, subject: Subject, against: Yardsticks, real: Measured
 # ------------------------------------------------------------------ what is written
 
 
-def _row(measured: Measured, judged: Mapping[int, Judged]) -> dict[str, Any]:
+def _row(measured: Measured, judged: Mapping[int, Judged], against: Yardsticks, seed: int) -> dict[str, Any]:
     values = {name: asdict(value) for name, value in measured.values.items()}
-    return values | _means(judged)
+    return values | _means(judged, against, seed)
 
 
-def _means(judged: Mapping[int, Judged]) -> dict[str, Any]:
-    """Return the means over judged features; nothing where none was judged."""
+def _means(judged: Mapping[int, Judged], against: Yardsticks, seed: int) -> dict[str, Any]:
+    """Return the means over judged features with intervals that resample features, and in how many features each.
+
+    Nothing where none was judged. A feature without a description, or without images to judge it by, has no score.
+    """
     if not judged:
         return {}
-    from systems.sae_rad.evidence.judging import mean_scores
+    found = {"judged": asdict(Value(float(len(judged))))}
+    for name in JUDGED:
+        scores = np.array([value for one in judged.values() if (value := getattr(one, name)) is not None], np.float64)
+        found[name] = asdict(_mean_of(scores, against, seed))
+        found[f"{name}_features"] = asdict(Value(float(len(scores))))
+    return found
 
-    return {name: asdict(Value(value)) for name, value in mean_scores(judged).items() if name in JUDGED}
+
+def _mean_of(scores: Floats, against: Yardsticks, seed: int) -> Value:
+    if not len(scores):
+        return Value(None)
+    rng, draws = np.random.default_rng([seed, 5]), 0 if against.weights is None else len(against.weights)
+    means = np.array([scores[rng.integers(len(scores), size=len(scores))].mean() for _ in range(draws)])
+    return Value.of(float(scores.mean()), means if len(scores) > 1 else None, against.confidence)
 
 
 def _descriptions(system: SAERad, features: Sequence[int]) -> dict[int, str]:
@@ -512,6 +607,7 @@ def _recipe(work: _Work, judge: Judge | None) -> dict[str, Any]:
         "controls": list(options.controls),
         "untrained_encoder": options.untrained_encoder if UNTRAINED_ENCODER in options.controls else None,
         "permutations": options.permutations if SHUFFLED in options.controls else 0,
+        "dense_images": DENSE_IMAGES if DENSE in options.controls else 0,
         "bootstrap": opened.settings.run.bootstrap,
         "confidence": opened.settings.run.confidence,
         "least_positives": {"train": measuring.LEAST, "heldout": measuring.LEAST_HELD_OUT},

@@ -173,29 +173,8 @@ def test_reports_are_composed_in_the_order_of_the_drafts(tmp_path: Path) -> None
 
 # ------------------------------------------------------------------ a real small model
 
-TINY_DESCRIBE = """[[system]]
-You name what radiology reports have in common, in one short line that starts with an asterisk.
-[[user]]
-Report number 1: Moderate cardiomegaly. Lungs are clear. No pneumothorax.
-
-Report number 2: The heart is enlarged. No pleural effusion.
-[[assistant]]
-*This feature represents an enlarged heart.
-[[user]]
-Report number 1: Nodule in the right upper lobe. Heart size normal.
-
-Report number 2: A nodule of 8 mm in the right lung. No effusion.
-[[assistant]]
-*This feature represents a nodule in the right lung.
-[[user]]
-Report number 1: Old rib fractures. Lungs clear.
-
-Report number 2: Displaced fracture of the left sixth rib.
-[[assistant]]
-*This feature represents rib fractures.
-[[user]]
-{reports}
-"""
+DOCS = Path(__file__).parent.parent / "docs" / "sae-rad-prompts.md"
+TINY_DESCRIBE = DOCS.read_text().partition("```text\n")[2].partition("```")[0]
 TINY_COMPOSE = """{features}
 {priors}
 {indication}

@@ -7,11 +7,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 from atlas_world import SMALL, Page, Place, column, make_run, pages, table_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llm_servers import OpenAIServer
 from PIL import Image as Pillow
 
 from bench.contracts import Mark, NoAnswer, SmallTable
@@ -267,6 +269,8 @@ def test_scores_that_are_none_are_refused(tmp_path: Path) -> None:
     assert read_scores(tmp_path, required=False).features == {}
     with pytest.raises(BenchError, match=r"holds no features\.jsonl"):
         read_scores(tmp_path, required=True)
+    odd = {"feature": 3, "detection": 10**400, "fuzzing": 10**30, "x": {"y": "z"}, "labels": [], "matched": 3}
+    assert read_scores(write_scores(tmp_path / "odd", odd), required=True).of(3).values == {"fuzzing": 1e30}
     folder = write_scores(tmp_path / "s", {"feature": "3"})
     with pytest.raises(BenchError, match=r"features.jsonl, line 1: 'feature'"):
         read_scores(folder, required=False)
@@ -574,6 +578,111 @@ def test_a_run_that_is_not_finished_or_not_there_is_refused(place: Place, tmp_pa
         place.atlas(tmp_path / "a", "--features", 1, "--explain", "blue", run=place.run)
 
 
+def copy_of(run: Path, folder: Path, **recorded: Any) -> Path:
+    """Copy a run folder, with other values in its run.json; None takes a key out."""
+    copied = folder / "copied"
+    shutil.copytree(run, copied, dirs_exist_ok=True)
+    values = {**json.loads((copied / "run.json").read_text()), **recorded}
+    (copied / "run.json").write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+    return copied
+
+
+@pytest.mark.parametrize("missing", ["config", "label"])
+def test_a_run_that_names_no_system_is_refused(place: Place, tmp_path: Path, missing: str) -> None:
+    run = copy_of(place.run, tmp_path, **{missing: None})
+    with pytest.raises(BenchError, match="no run of bench run"):
+        place.atlas(tmp_path / "a", run=run)
+
+
+def test_damaged_lines_of_a_run_are_an_error_or_passed_over(place: Place, tmp_path: Path) -> None:
+    run = copy_of(place.run, tmp_path)
+    lines = [json.loads(line) for line in (run / "reports.jsonl").read_text().splitlines()]
+    for report in lines:
+        report["evidence"][0]["label"] = "9" * 5000
+    (run / "reports.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    place.atlas(tmp_path / "a", "--features", 1, run=run)
+    with (run / "cases.jsonl").open("a") as file:
+        file.write('{"id": "x"}\n')
+    with pytest.raises(BenchError, match=r"cases\.jsonl: a line is no case"):
+        place.atlas(tmp_path / "b", "--features", 1, run=run)
+
+
+def test_a_folder_that_is_no_unicode_can_hold_the_run(place: Place, tmp_path: Path) -> None:
+    run = copy_of(place.run, tmp_path).rename(tmp_path / "r\udcff")
+    place.atlas(tmp_path / "a", "--features", 1, run=run)
+    assert json.loads((tmp_path / "a/atlas.json").read_text())["complete"] is True
+
+
+def test_files_emptied_by_a_power_cut_are_made_again(place: Place, tmp_path: Path) -> None:
+    place.atlas(tmp_path / "a", "--features", 2)
+    before = tree(tmp_path / "a")
+    page, image = pages(tmp_path / "a/features")[0], sorted((tmp_path / "a/images").rglob("*.jpg"))[0]
+    page.write_bytes(b"")
+    image.write_bytes(b"")
+    (image.parent / ".x.jpg.part").write_bytes(b"half")
+    place.atlas(tmp_path / "a", "--features", 2)
+    assert tree(tmp_path / "a") == before
+
+
+@pytest.mark.parametrize("line", ["{}", '{"feature": 1, "text": null, "reasoning": ""}'])
+def test_a_damaged_line_of_descriptions_names_its_file(place: Place, tmp_path: Path, line: str) -> None:
+    place.atlas(tmp_path / "a", "--features", 2)
+    [file] = (tmp_path / "a/state").iterdir()
+    file.write_text(f"{line}\n")
+    with pytest.raises(BenchError, match="a line is no description"):
+        place.atlas(tmp_path / "a", "--features", 2)
+
+
+def test_pages_that_cannot_be_removed_stop_the_command(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.atlas(tmp_path / "a", "--features", 2, "--images", 2)
+
+    real = shutil.rmtree
+
+    def refuse(path: Path, **options: Any) -> None:
+        if Path(path).name != "features":
+            real(path, **options)
+        elif not options.get("ignore_errors"):
+            raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(shutil, "rmtree", refuse)
+    with pytest.raises(PermissionError):
+        place.atlas(tmp_path / "a", "--features", 2, "--images", 3)
+
+
+def test_images_of_the_training_split_are_not_shown_as_held_out(place: Place, tmp_path: Path) -> None:
+    with pytest.raises(BenchError, match=r"--split train: the features were learnt from it; the held-out splits are test"):
+        place.atlas(tmp_path / "a", "--features", 1, "--split", "train")
+
+
+@pytest.mark.parametrize("given", ["0", "-1", "9" * 5000, "1.5", "²"])
+def test_a_number_of_features_that_is_none_is_refused(place: Place, tmp_path: Path, given: str) -> None:
+    with pytest.raises(click.BadParameter, match="neither all nor a number"):
+        place.atlas(tmp_path / "a", f"--features={given}")
+
+
+def test_what_a_language_model_left_without_a_description_is_no_error_the_next_time(
+    place: Place, tmp_path: Path
+) -> None:
+    """One of thirty may be without one, also when it is the only one that is still asked about."""
+    never: list[str] = []
+
+    def answer(prompt: str) -> str:
+        never.extend([prompt] * (not never))
+        return "I cannot tell." if prompt == never[0] else "*This feature represents something."
+
+    with OpenAIServer(answer) as server:
+        llm = {"use": "openai/judge", "base_url": f"{server.url}/v1", "attempts": 1}
+        values = [f"llms.writer.{key}={value}" for key, value in llm.items()]
+        values += ["systems.sae-rad.describe.by=llm", "systems.sae-rad.describe.llm=writer"]
+        settings = [part for value in values for part in ("--set", value)]
+        for asked in (30, 31):
+            said = place.atlas(tmp_path / "a", "--features", 30, *settings)
+            assert "1 features have no description; the same command asks again" in said
+            assert len(server.asked) == asked
+
+
 # ------------------------------------------------------------------ scores in the atlas
 
 
@@ -633,7 +742,10 @@ def test_credentialed_atlases_are_private_and_say_so(
 ) -> None:
     monkeypatch.setattr(Demo, "credentialed", True)
     (tmp_path / "a").mkdir(mode=0o755)
-    place.atlas(tmp_path / "a", "--features", 4, run=place.run)
+    with pytest.raises(BenchError, match="reports on other data"):
+        place.atlas(tmp_path / "a", "--features", 4, run=place.run)
+    run = copy_of(place.run, tmp_path, credentialed=True)
+    place.atlas(tmp_path / "a", "--features", 4, run=run)
     for file in [tmp_path / "a", *(tmp_path / "a").rglob("*")]:
         assert file.stat().st_mode & 0o077 == 0, file
     for file in pages(tmp_path / "a"):
@@ -642,3 +754,42 @@ def test_credentialed_atlases_are_private_and_say_so(
         place.atlas(tmp_path / "a", "--features", 4, "--public")
     place.atlas(tmp_path / "b", "--features", 4, "--public")
     assert "Credentialed data." not in Page(tmp_path / "b/index.html").text
+
+
+def test_pages_from_before_the_data_were_credentialed_are_made_anew(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place.atlas(tmp_path / "a", "--features", 4)
+    monkeypatch.setattr(Demo, "credentialed", True)
+    place.atlas(tmp_path / "a", "--features", 4)
+    for file in pages(tmp_path / "a"):
+        assert "Credentialed data." in Page(file).text, file
+        assert file.stat().st_mode & 0o077 == 0, file
+
+
+def test_reports_on_other_data_never_get_into_an_atlas(place: Place, tmp_path: Path) -> None:
+    """The system is the same, so that nothing but the data tells: a credentialed run in an atlas of the demo."""
+    run = copy_of(place.run, tmp_path, credentialed=True, dataset_fingerprint="mimic")
+    settings = [part for assignment in SMALL for part in ("--set", assignment)]
+    with pytest.raises(BenchError, match="reports on other data than demo"):
+        place.atlas(tmp_path / "a", "--features", 2, *settings, run=run)
+    assert not list((tmp_path / "a").rglob("*.html"))
+
+
+def test_scores_on_other_data_are_left_out(place: Place, tmp_path: Path) -> None:
+    line = {"feature": 1, "detection": 0.8125}
+    folder = write_scores(tmp_path / "s", line, recipe={"dataset": {"fingerprint": "mimic"}})
+    with pytest.raises(BenchError, match="measures features on other data than demo"):
+        place.atlas(tmp_path / "b", "--features", 2, "--scores", folder)
+
+
+def test_a_link_in_the_folder_is_never_followed(place: Place, tmp_path: Path) -> None:
+    mine = tmp_path / "mine" / "p10"
+    mine.mkdir(parents=True)
+    (mine / "scan.jpg").write_bytes(b"mine")
+    place.atlas(tmp_path / "a", "--features", 2)
+    shutil.rmtree(tmp_path / "a/images")
+    (tmp_path / "a/images").symlink_to(tmp_path / "mine")
+    with pytest.raises(BenchError, match="images is a link"):
+        place.atlas(tmp_path / "a", "--features", 2)
+    assert (mine / "scan.jpg").read_bytes() == b"mine"

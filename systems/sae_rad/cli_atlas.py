@@ -22,8 +22,8 @@ def _count(context: click.Context, parameter: click.Parameter, value: str) -> in
     """Return how many features get a page; None for all."""
     if value == "all":
         return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"{value!r} is neither all nor a number above 0", context, parameter)
+    if not (value.isdecimal() and len(value) < 10 and int(value)):
+        raise click.BadParameter(f"{value!r} is neither all nor a number from 1 to 999,999,999", context, parameter)
     return int(value)
 
 

@@ -30,6 +30,7 @@ ASK_AT_ONCE = 1024
 MAKE_AT_ONCE = 16
 PAGES_AT_ONCE = 32
 NO_LABELS = "none"
+TRAINING = "train"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,13 @@ class _Atlas:
                 f"{self.opened.settings.source}: its feature numbers would mean other features. Leave out --config and "
                 "--set to use the run's own configuration, or run bench run again"
             )
+        told = [run.recorded.get(key) for key in ("dataset_fingerprint", "credentialed")]
+        if told != [self.opened.dataset.fingerprint(), self.credentialed]:
+            raise BenchError(
+                f"{run.folder}: reports on other data than {self.opened.settings.dataset.use} of "
+                f"{self.opened.settings.source}, or the data were changed since. Leave out --config, --set and "
+                "--dataset to use the run's own configuration, or run bench run again"
+            )
 
     def _shared(self) -> dict[str, Any]:
         """Return what every page knows."""
@@ -132,13 +140,21 @@ class _Atlas:
     def scores(self) -> Scores:
         """What was measured about these features; another system's numbers are never shown."""
         found = read_scores(self.choices.scores, required=self.choices.scores_required)
-        if not found.system or found.system == self.system.fingerprint():
+        why = self._foreign(found)
+        if not why:
             return found
-        why = f"{found.folder}: measures the features of another system than {self.opened.entry.label!r}"
         if self.choices.scores_required:
-            raise BenchError(f"--scores {why}: run bench sae-rad evaluate with this configuration")
-        self.notes.append(f"{why}: its scores are left out.")
+            raise BenchError(f"--scores {found.folder}: {why}: run bench sae-rad evaluate with this configuration")
+        self.notes.append(f"The folder of scores {why}: its scores are left out.")
         return Scores()
+
+    def _foreign(self, scores: Scores) -> str:
+        """Return why scores are not of these features; "" where they are, or do not say."""
+        if scores.system not in ("", self.system.fingerprint()):
+            return f"measures the features of another system than {self.opened.entry.label!r}"
+        if scores.dataset not in ("", self.opened.dataset.fingerprint()):
+            return f"measures features on other data than {Path(self.opened.settings.dataset.use).name}"
+        return ""
 
     def _feature_pages(self) -> FeaturePages:
         training = ByFeature.of(self.system.train_active, self.system.dictionary.m)
@@ -160,6 +176,9 @@ class _Atlas:
         split = self.choices.split or ("test" if "test" in splits else None)
         if split is None:
             return None
+        if split == TRAINING:
+            raise BenchError(f"--split {split}: the features were learnt from it; the held-out splits are "
+                             f"{', '.join(self.opened.held_out()) or 'none'}")  # fmt: skip
         cases = self.opened.cases(split)
         active, readable = self.system.active(cases)
         return HeldOut(split, cases, ByFeature.of(active, self.system.dictionary.m), int(readable.sum()))
@@ -189,25 +208,29 @@ class _Atlas:
         """Return the descriptions of the chosen features; what a former call was told is read back."""
         active = [feature for feature in chosen if training.counts[feature]]
         file = self.choices.out / "state" / f"descriptions-{self._describing()}.jsonl"
-        told = {line["feature"]: Told(line["text"], line["reasoning"]) for line in read_lines(file)}
-        todo = [feature for feature in active if feature not in told]
+        told = dict(_told_before(line, file) for line in read_lines(file))
         file.parent.mkdir(parents=True, exist_ok=True)
         with Appender(file) as out:
-            for part in self._blocks(todo):
+            for part in self._blocks(active, told):
                 found = {f: _told_of(description) for f, description in self.system.describe(part).items()}
-                lines = [_line(feature, one) for feature, one in found.items() if not one.fault]
-                out.write(*lines)
+                out.write(*(_line(f, one) for f, one in found.items() if f not in told and not one.fault))
                 told.update(found)
         return {feature: told[feature] for feature in active}
 
     def _describing(self) -> str:
         return digest([self.system.fingerprint(), self.opened.train.fingerprint])
 
-    def _blocks(self, todo: Sequence[int]) -> Iterator[Sequence[int]]:
-        """Yield the features block by block; a language model shows its own progress."""
+    def _blocks(self, active: Sequence[int], told: Mapping[int, Told]) -> Iterator[Sequence[int]]:
+        """Yield the features without a description block by block; a language model shows its own progress.
+
+        What a language model answered before is kept, so that a block goes to it as a whole: the share that stays
+        without a description, above which it is an error, is then the same in every call of the command.
+        """
         if self.system.options.describe.by == "llm":
-            yield from (todo[start : start + ASK_AT_ONCE] for start in range(0, len(todo), ASK_AT_ONCE))
+            parts = (active[start : start + ASK_AT_ONCE] for start in range(0, len(active), ASK_AT_ONCE))
+            yield from (part for part in list(parts) if any(feature not in told for feature in part))
             return
+        todo = [feature for feature in active if feature not in told]
         with self.opened.context.progress("descriptions", len(todo), "features") as bar:
             for start in range(0, len(todo), MAKE_AT_ONCE):
                 part = todo[start : start + MAKE_AT_ONCE]
@@ -238,6 +261,7 @@ class _Atlas:
         run, choices = self.choices.run, self.choices
         return {
             "look": look(),
+            "shared": digest(self._shared()),
             "features": self._describing(),
             "dataset": self.opened.dataset.fingerprint(),
             "descriptions": digest({str(f): [t.text, t.reasoning, t.fault] for f, t in pages.told.items()}),
@@ -247,7 +271,7 @@ class _Atlas:
             "split": "" if pages.held_out is None else pages.held_out.split,
             "labels": digest({name: int(found.sum()) for name, found in pages.labels.items()}),
             "scores": pages.scores.digest,
-            "run": "" if run is None or self.public else [str(run.folder), run.digest, list(choices.explain)],
+            "run": "" if run is None or self.public else digest([str(run.folder), run.digest, list(choices.explain)]),
             "public": self.public,
         }
 
@@ -352,6 +376,13 @@ def _told_of(found: Any) -> Told:
     if isinstance(found, NoAnswer):
         return Told("", fault=f"{found.kind}: {found.why}")
     return Told(found.text, found.reasoning)
+
+
+def _told_before(line: Mapping[str, Any], file: Path) -> tuple[int, Told]:
+    match line:
+        case {"feature": int(feature), "text": str(text), "reasoning": str(reasoning)}:
+            return feature, Told(text, reasoning)
+    raise BenchError(f"{file}: a line is no description: delete the file, and what it held is described again")
 
 
 def _line(feature: int, told: Told) -> dict[str, Any]:

@@ -64,8 +64,9 @@ class FinishedRun:
 
     @cached_property
     def cases(self) -> list[dict[str, Any]]:
-        """The lines of cases.jsonl."""
-        return store.read_lines(self.folder / "cases.jsonl")
+        """The lines of cases.jsonl. Raises BenchError where one is no case."""
+        file = self.folder / "cases.jsonl"
+        return [_case(line, file) for line in store.read_lines(file)]
 
     @cached_property
     def reports(self) -> dict[str, Report]:
@@ -121,6 +122,15 @@ class FinishedRun:
         return found
 
 
+def _case(line: dict[str, Any], file: Path) -> dict[str, Any]:
+    match line:
+        case {"id": str(), "group": str(), "reference": str(), "images": [*images], "indication": str() | None} if all(
+            isinstance(image, str) for image in images
+        ):
+            return line
+    raise BenchError(f"{file}: a line is no case: delete the run folder, and run bench run again")  # fmt: skip
+
+
 def find_run(path: Path, label: str | None) -> FinishedRun:
     """Return the finished run at or below a folder; where there are several, the one labelled `label`.
 
@@ -136,4 +146,7 @@ def find_run(path: Path, label: str | None) -> FinishedRun:
         raise BenchError(f"{path}: give the folder of one run, or its label by --system; found {names}")
     if not (runs[0].folder / "done.json").exists():
         raise BenchError(f"{runs[0].folder}: the run is not finished (no done.json): bench run continues it")
+    config = runs[0].recorded.get("config")
+    if not (isinstance(config, Mapping) and config.get("systems") and isinstance(runs[0].recorded.get("label"), str)):
+        raise BenchError(f"{runs[0].folder}: is no run of bench run: its run.json names no system")
     return runs[0]

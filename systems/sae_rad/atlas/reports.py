@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +20,7 @@ from systems.sae_rad.vectors import SentenceSpace
 
 SHOWN_SCORES = ("RadFact", "RGER", "BL4", "RG-L", "MTR")
 """Scores with a column of their own in the table: those that mean something for one case."""
+_NUMBER = re.compile("[0-9]{1,9}")
 MINUTES = (("year", 365 * 1440), ("day", 1440), ("hour", 60), ("minute", 1))
 
 
@@ -131,7 +133,7 @@ def _score_column(column: Column, n: int) -> dict[str, Any]:
 
 def features_of(evidence: Sequence[Evidence]) -> dict[int, Evidence]:
     """Return feature → its line of evidence, in the order of the report."""
-    return {int(e.label): e for e in evidence if e.kind == "feature" and e.label.isascii() and e.label.isdigit()}
+    return {int(e.label): e for e in evidence if e.kind == "feature" and _NUMBER.fullmatch(e.label)}
 
 
 def compared(pair: Pair, explained: Explained, led: Sequence[tuple[Led, ...]], space: SentenceSpace) -> Comparison:

@@ -80,6 +80,8 @@ class Scores:
     digest: str = ""
     system: str = ""
     """Fingerprint of the system that was evaluated; "" where the evaluation does not say."""
+    dataset: str = ""
+    """Fingerprint of the dataset it was evaluated on; the same."""
 
     @property
     def compared(self) -> tuple[list[str], list[tuple[str, list[float | None]]]]:
@@ -108,8 +110,16 @@ def read_scores(folder: Path | None, *, required: bool) -> Scores:
         features[feature] = replace(features.get(feature, FeatureScores({})), effects=effects)
     names = tuple(dict.fromkeys(name for scores in features.values() for name in scores.values))
     evaluation = read_json(folder / EVALUATION_FILE) if (folder / EVALUATION_FILE).exists() else {}
-    system = _mapping(evaluation.get("recipe")).get("system_fingerprint")
-    return Scores(folder, features, names, evaluation, _digest(folder), str(system or ""))
+    recipe = _mapping(evaluation.get("recipe"))
+    dataset = _mapping(recipe.get("dataset")).get("fingerprint") or _intervened_on(folder)
+    system = recipe.get("system_fingerprint")
+    return Scores(folder, features, names, evaluation, _digest(folder), str(system or ""), str(dataset or ""))
+
+
+def _intervened_on(folder: Path) -> Any:
+    """Return the fingerprint of the dataset that interventions were made on; None where there were none."""
+    summary = folder / INTERVENTIONS_SUMMARY
+    return _mapping(read_json(summary).get("recipe")).get("dataset") if summary.exists() else None
 
 
 def _feature(file: Path, number: int, line: Mapping[str, Any]) -> tuple[int, FeatureScores]:
@@ -178,9 +188,13 @@ def _mapping(value: Any) -> Mapping[str, Any]:
 
 
 def _number(value: Any) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        number = float(value)
+    except OverflowError:  # a whole number beyond all floats
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _digest(folder: Path) -> str:

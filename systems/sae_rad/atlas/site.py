@@ -57,6 +57,14 @@ def percent(share: float) -> str:
     return f"{share:.1%}".replace("%", " %") if share >= 0.001 else "< 0.1 %"
 
 
+def written(file: Path) -> bool:
+    """Return whether a file is there and holds anything."""
+    try:
+        return file.stat().st_size > 0
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+
+
 def check_folder(folder: Path, *, public: bool) -> None:
     """Raise BenchError where an atlas must not be written into a folder.
 
@@ -65,6 +73,8 @@ def check_folder(folder: Path, *, public: bool) -> None:
     """
     there = [p.name for p in folder.iterdir() if not p.name.startswith(".")] if folder.exists() else []
     state = folder / STATE
+    if links := [name for name in there if (folder / name).is_symlink()]:
+        raise BenchError(f"{folder}: {links[0]} is a link to elsewhere: choose another --out, or remove the link")
     if strangers := sorted(name for name in there if name not in OURS or not state.exists()):
         raise BenchError(f"{folder}: holds {', '.join(strangers[:3])}, and is no atlas: choose another --out")
     if state.exists() and read_json(state).get("public") != public:
@@ -96,8 +106,8 @@ class Site:
     # -------------------------------------------------------------- files
 
     def there(self, path: str) -> bool:
-        """Return whether a file of the atlas has been written."""
-        return (self.folder / path).exists()
+        """Return whether a file of the atlas has been written; an empty one, left by a power cut, was not."""
+        return written(self.folder / path)
 
     def page(self, path: str, template: str, **values: Any) -> None:
         """Write one page; links in it start from its own folder."""
@@ -139,7 +149,8 @@ class Site:
         wanted = digest(recipe)
         if before.get("digest") != wanted:
             for name in ("features", "reports"):
-                shutil.rmtree(self.folder / name, ignore_errors=True)
+                if (self.folder / name).exists():
+                    shutil.rmtree(self.folder / name)  # an error ends the command: a page left would pass as right
         self._state(wanted, recipe, facts, complete=False)
         (self.folder / "reports.html").unlink(missing_ok=True)
         self.static()

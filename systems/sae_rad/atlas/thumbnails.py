@@ -9,6 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from systems.sae_rad.atlas.site import written
+
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
@@ -34,7 +36,7 @@ class Thumbnails:
 
     def there(self, image: Path) -> bool:
         """Return whether the image has been copied."""
-        return (self._folder / self.name(image)).exists()
+        return written(self._folder / self.name(image))
 
     def make(self, images: Iterable[Path]) -> int:
         """Copy the images that have not been; return how many were written. Raises OSError on a full disk."""
@@ -50,6 +52,8 @@ class Thumbnails:
     def prune(self) -> int:
         """Delete copies that this call's pages do not show, and return how many are left."""
         left = 0
+        for part in (self._folder / "images").glob("*/.*.part"):  # of a command that was killed
+            part.unlink()
         for file in (self._folder / "images").glob("*/*.jpg"):
             if file.relative_to(self._folder).as_posix() in self._asked:
                 left += 1
@@ -60,10 +64,12 @@ class Thumbnails:
     def _copy(self, image: Path) -> str | None:
         from systems.encoders.images import Unreadable, read
 
-        if not image.exists():
-            return MISSING
         try:
+            if not image.exists():
+                return MISSING
             picture = read(image)
+        except OSError as err:  # a name that is too long, a folder that may not be entered
+            return str(err.strerror)
         except Unreadable as err:
             return str(err)
         self._write(shrunk(picture, self._side), self._folder / self.name(image))

@@ -20,7 +20,6 @@ import pytest
 from bench import store
 from bench.cli import run_command
 from bench.contracts import Case, Image, NoAnswer
-from bench.errors import BenchError
 from systems.sae_rad import opened
 from systems.sae_rad.cli_faithfulness import faithfulness
 from systems.sae_rad.compose import Draft
@@ -280,6 +279,8 @@ def test_a_dry_run_composes_nothing_and_counts(run: Callable[..., Ran], monkeypa
     monkeypatch.setattr(
         planted.SAERad, "compose", lambda self, drafts: counted.append(len(drafts)) or compose(self, drafts)
     )
+    run("--out", "first", "--limit", 20)  # encodes the images
+    counted.clear()
     planned = run("--out", "out", "--limit", 20, "--dry-run")
     assert planned.code == 0
     assert not counted
@@ -318,11 +319,28 @@ def test_cases_without_features_are_counted_and_have_no_rate(run: Callable[..., 
     assert {rate["value"] for rate in found["rates"].values()} == {None}
 
 
-def test_a_system_without_features_is_refused() -> None:
-    from systems.sae_rad import cli_faithfulness
+def test_a_dry_run_spends_nothing(run: Callable[..., Ran], monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.context import RunContext
 
-    with pytest.raises(BenchError, match="'blind' composes reports without features"):
-        cli_faithfulness._check_features(object(), "blind")
+    def spent(*_: object, **__: object) -> None:
+        raise AssertionError("a dry run must not get here")
+
+    monkeypatch.setattr(RunContext, "embeddings", spent)
+    monkeypatch.setattr(planted.PlantedSAE, "prepare", spent)
+    planned = run("--out", "out", "--limit", 20, "--dry-run")
+    assert (planned.code, Path("out").exists()) == (0, False), planned.err
+    assert re.search(r"features taken away, at most\s*│\s*100 ", planned.out)
+    assert re.search(r"reports composed, at most\s*│\s*220 ", planned.out)
+
+
+def test_a_system_without_features_is_refused(run: Callable[..., Ran]) -> None:
+    text = planted.CONFIG.replace(planted.SYSTEM, "sae-rad-no-features").replace(
+        "describe: {sentences: 1}", "compose: {by: llm, llm: ollama/none, context: [indication]}"
+    )
+    Path("bench.yaml").write_text(text)
+    done = run("--out", "out")
+    assert (done.code, Path("out").exists()) == (2, False)
+    assert "without features" in done.err
 
 
 # ------------------------------------------------------------------ a language model composes
@@ -425,3 +443,7 @@ def test_descriptions_in_the_planted_world_are_their_findings() -> None:
                 said = found.references("test")[probe.case.id]
                 assert planted.FINDINGS[trial.feature].rstrip(".") in split(said)
         assert np.mean([len(probe.trials) for probe in probes]) > 1.5
+        for per_case in (1, 3):
+            for probe in part.probes(found.system, found.cases("test"), per_case=per_case, seed=0):
+                matter = [feature for feature, _ in probe.features][: max(2, per_case)]
+                assert {trial.control for trial in probe.trials} - {None} <= set(matter), "controls matter as much"

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     help="Features taken away from each case, most important first.",
 )
 @path_option("--out", help="Output folder. Default: features/<dataset>-<label>-<12 hex>.")
-@click.option("--dry-run", is_flag=True, help="Print how many reports would be composed, and compose none.")
+@click.option("--dry-run", is_flag=True, help="Print what is to be done; encode, train and compose nothing.")
 def faithfulness(
     config: Path | None,
     assignments: Sequence[str],
@@ -51,19 +51,11 @@ def faithfulness(
     settings, entry = opened.select(config, assignments, label, dataset, seed)
     folder = opened.folder(settings, entry, out)
     wanted = part.Measure(split or settings.split, per_case, limit, settings.run.bootstrap)
-    with opened.opened(settings, entry) as found:
-        _check_features(found.system, entry.label)
+    with opened.opened(settings, entry, prepare=not dry_run) as found:
         if dry_run:
             _print_plan(part.plan(found, folder, wanted))
             return
         _print_rates(entry.label, part.measure(found, folder, wanted), folder)
-
-
-def _check_features(system: Any, label: str) -> None:
-    from bench.errors import BenchError
-
-    if not hasattr(system, "top"):
-        raise BenchError(f"system {label!r} composes reports without features: there is none to take away")
 
 
 def _print_plan(lines: Sequence[PlanLine]) -> None:

@@ -4,7 +4,8 @@ For a case, the report is composed as always. A feature's *sentence* is the repo
 description, if the two are alike enough (`ATTRIBUTED`). Then the report is composed anew
 
 - without the feature (importances are a_i / max_j a_j of those left): is the sentence gone, changed or kept?
-- without another active feature instead, drawn at random (the control): does this sentence go all the same?
+- without another of the features tested instead, drawn at random (the control): does this sentence go all the same? Of
+  all that are active most are too weak to have a say, and a report stays as it is without them;
 - with a feature more, drawn from those that are not active, at importance 1: does a sentence of it appear?
 
 A sentence that another active feature says as well (`backed`) may stay in a faithful report: rates are given with and
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from systems.sae_rad.opened import Opened
     from systems.sae_rad.system import Important, SAERad
 
-METHOD = "faithfulness/1"
+METHOD = "faithfulness/2"
 """Counts up when the same reports would give other outcomes."""
 LINES, SUMMARY = "faithfulness.jsonl", "faithfulness.json"
 ATTRIBUTED = 0.5
@@ -51,7 +52,7 @@ class Trial:
 
     feature: int
     control: int | None
-    """Another active feature; None where there is no other."""
+    """Another active feature, one that is tested as well where there is one; None where no other is active."""
     inserted: int | None
     """A feature that is not active; None where there is none."""
 
@@ -93,8 +94,8 @@ def inserted(features: Important, feature: int) -> Important:
 def probes(system: SAERad, cases: Sequence[Case], *, per_case: int, seed: int) -> list[Probe]:
     """Return the trials of cases: of the `per_case` most important features of each.
 
-    Control and inserted features are drawn by seed, case and feature, whatever else is tested. Inserted ones activate
-    some training image.
+    Controls are drawn from those, so that they matter as much to the report (from the two most important where one is
+    tested). They and inserted features, which activate some training image, are drawn by seed, case and feature.
     """
     active, readable = system.active(cases)
     alive = np.flatnonzero(system.top.counts > 0)
@@ -103,15 +104,16 @@ def probes(system: SAERad, cases: Sequence[Case], *, per_case: int, seed: int) -
         features = system.features_of(case, *active.row(k)) if readable[k] else []
         names = [feature for feature, _ in features]
         silent = np.setdiff1d(alive, names)
-        trials = [_trial(case, f, names, silent, seed) for f in names[:per_case]]
+        rivals = names[: max(per_case, 2)]
+        trials = [_trial(case, f, rivals, silent, seed) for f in names[:per_case]]
         found.append(Probe(case, features, tuple(trials)))
     return found
 
 
-def _trial(case: Case, feature: int, active: Sequence[int], silent: Any, seed: int) -> Trial:
+def _trial(case: Case, feature: int, rivals: Sequence[int], silent: Any, seed: int) -> Trial:
     key = hashlib.sha256(f"{seed}/{case.id}/{feature}".encode()).digest()
     rng = np.random.default_rng(int.from_bytes(key[:8], "big"))
-    others = [f for f in active if f != feature]
+    others = [f for f in rivals if f != feature]
     control = others[int(rng.integers(len(others)))] if others else None
     return Trial(feature, control, int(rng.choice(silent)) if len(silent) else None)
 
@@ -304,7 +306,7 @@ RATES = (
          _if_sentence(lambda line: line["ablated"] == "kept" and line["backed"])),
     Rate("gone_unbacked", "gone, of those no other feature says",
          lambda line: float(line["ablated"] == "gone") if line["ablated"] and not line["backed"] else None),
-    Rate("control_gone", "gone without another feature (control)",
+    Rate("control_gone", "gone without another of them (control)",
          lambda line: float(line["control"] == "gone") if _controlled(line) else None),
     Rate("effect", "gone minus control", _difference),
     Rate("appeared", "a feature put in: its sentence appears",
@@ -429,25 +431,54 @@ class Measure:
 
 
 def plan(opened: Opened, folder: Path, measure: Measure) -> list[PlanLine]:
-    """Return what is left to do; nothing is asked."""
-    from systems.sae_rad import planning
+    """Return what is left to do, for a system that is not prepared; nothing is encoded, trained or asked.
 
+    Features are counted where the autoencoder is trained and the cases are encoded; before that there are bounds.
+    """
     system, lines = opened.system, Lines(folder, measure.recipe(opened))
     cases = chosen(opened.cases(measure.split), measure.limit, opened.context.seed)
     todo = [case for case in cases if not lines.done(case)]
-    found = probes(system, todo, per_case=measure.per_case, seed=opened.context.seed)
-    wanted = sorted(set[int]().union(*(probe.described() for probe in found)))
     by_llm = system.options.compose.by == "llm"
     composed = "reports composed: questions to the language model" if by_llm else "reports composed"
+    trials, describing, compositions = (_counted if system.known(opened.train, todo) else _bounds)(
+        opened, todo, measure
+    )
     return [
         PlanLine("cases", len(cases), "cases"),
         PlanLine("cases left to measure", len(todo), "cases"),
-        PlanLine("features taken away", sum(len(probe.trials) for probe in found), "trials"),
-        *planning.describing(system, [system.top_reports(feature) for feature in wanted]),
-        PlanLine(
-            f"{composed}, at most", sum(probe.compositions() for probe in found), "calls" if by_llm else "reports"
-        ),
+        *trials,
+        *describing,
+        PlanLine(f"{composed}, at most", compositions, "calls" if by_llm else "reports"),
     ]
+
+
+_Planned = tuple[list[PlanLine], list[PlanLine], int]
+"""Trials, descriptions to make, and most reports to compose."""
+
+
+def _counted(opened: Opened, todo: Sequence[Case], measure: Measure) -> _Planned:
+    from systems.sae_rad import planning
+
+    system = opened.system
+    system.prepare(opened.train)
+    found = probes(system, todo, per_case=measure.per_case, seed=opened.context.seed)
+    wanted = sorted(set[int]().union(*(probe.described() for probe in found)))
+    trials = [PlanLine("features taken away", sum(len(probe.trials) for probe in found), "trials")]
+    described = planning.describing(system, [system.top_reports(feature) for feature in wanted])
+    return trials, described, sum(probe.compositions() for probe in found)
+
+
+def _bounds(opened: Opened, todo: Sequence[Case], measure: Measure) -> _Planned:
+    from systems.sae_rad import planning
+
+    system = opened.system
+    trials = [PlanLine("features taken away, at most", measure.per_case * len(todo), "trials")]
+    if not system.known(opened.train, ()):
+        trials = [*system._plan_features(opened.train), *trials]
+    described = []
+    if system.options.describe.by == "llm":
+        described = [PlanLine(f"{planning.CALLS['describe']}, at most", system.most_features(), "calls")]
+    return trials, described, len(todo) * (1 + max(2, measure.per_case) + measure.per_case)
 
 
 def measure(opened: Opened, folder: Path, settings: Measure) -> dict[str, Any]:

@@ -9,6 +9,7 @@ laid over those of the base's system of the same plugin, or of the one that ``fr
 from __future__ import annotations
 
 import copy
+import errno
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -188,17 +189,19 @@ def _members(written: _Written, below: str, systems: Mapping[str, Any]) -> dict[
         where = f"{written.source}: systems.{label}"
         if own is not None and not isinstance(own, Mapping):
             raise BenchError(f"{where}: must be a mapping of options, not {own!r}")
+        if str(label) in members:  # 1 and "1"
+            raise BenchError(f"{where}: the label is given twice")
         members[str(label)] = _member(where, str(label), own or {}, below, systems)
     return members
 
 
 def _member(where: str, label: str, own: Mapping[str, Any], below: str, systems: Mapping[str, Any]) -> dict[str, Any]:
     """Lay a member over the system that `from` names, else over the one of its plugin; over nothing where none is."""
-    name = own.get("from")
+    name = None if own.get("from") is None else str(own["from"])
     if name is not None and name not in systems:
-        raise BenchError(f"{where}.from: {registry.miss(f'system in the base ({below})', str(name), systems)}")
+        raise BenchError(f"{where}.from: {registry.miss(f'system in the base ({below})', name, systems)}")
     use = str(own.get("use", label if name is None else _use(name, systems[name])))
-    source = _of_plugin(where, use, below, systems) if name is None else str(name)
+    source = _of_plugin(where, use, below, systems) if name is None else name
     given = systems.get(source or "") or {}
     if not isinstance(given, Mapping):
         raise BenchError(f"{below}: systems.{source}: must be a mapping of options, not {given!r}")
@@ -246,6 +249,10 @@ def _only(config: Config, only: str | None) -> Sequence[Entry]:
 # ------------------------------------------------------------------ running
 
 
+DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
+"""Faults of a disk: no other member could be written either, after hours of work for it."""
+
+
 @dataclass(slots=True)
 class Result:
     """What became of the members."""
@@ -288,6 +295,8 @@ def run(sweep: Sweep, out: Path, context: RunContext, *, strict: bool, allow_fai
         except StorageFault:
             raise
         except (BenchError, OSError) as err:
+            if isinstance(err, OSError) and err.errno in DISK:
+                raise
             result.failed[entry.label] = str(err)
             context.console.print(f"{entry.label} failed: {err}", markup=False, highlight=False)
     return result

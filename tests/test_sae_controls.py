@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from sae_world import ENCODER, FINDINGS, SAE, Training, world
 from bench import registry
 from bench.context import RunContext
 from bench.errors import BenchError
-from systems.sae_rad import SAERad
+from systems.sae_rad import SAERad, opened
 from systems.sae_rad.controls import FixedOptions, NoFeatures, NoFeaturesOptions, OtherImage, RawNeurons, UntrainedSAE
 
 torch = pytest.importorskip("torch")
@@ -133,3 +134,18 @@ def test_controls_are_systems_of_the_registry() -> None:
     assert registry.find("system", "sae-rad-untrained-encoder").plugin.Options().encoder == "untrained"
     assert NoFeatures.Options is NoFeaturesOptions
     assert FixedOptions().active == 15
+
+
+@pytest.mark.parametrize(
+    "command", [["describe"], ["describe", "--dry-run"], ["atlas"], ["evaluate"], ["faithfulness"]]
+)
+def test_commands_on_features_say_that_a_system_has_none(bench: Any, tmp_path: Path, command: list[str]) -> None:
+    blind = {"use": "sae-rad-no-features", "compose": {**LLM, "context": ["indication"]}}
+    config = tmp_path / "c.yaml"
+    config.write_text(json.dumps({"dataset": {"use": "demo"}, "systems": {"blind": blind}}))
+    answer = bench("sae-rad", *command, "--config", config)
+    assert answer.code == 2
+    assert "system 'blind' composes reports without features" in answer.err
+    assert not list(Path().iterdir())
+    config.write_text(json.dumps({"dataset": {"use": "demo"}, "systems": {"blind": blind, "sae-rad": {}}}))
+    assert opened.select(config, (), None, None, None)[1].label == "sae-rad"

@@ -147,6 +147,13 @@ def test_the_folder_is_the_same_whichever_members_are_asked_for(tiny: Path) -> N
             "systems.constan: No system named 'constan'. Did you mean constant?",
         ),
         (f"x2: {{{MEMBER}, skip: []}}", "x2: {from: b}", "x2.from: No system in the base (base.yaml) named 'b'"),
+        (
+            f"x2: {{{MEMBER}, skip: []}}",
+            "x2: {from: [a]}",
+            "x2.from: No system in the base (base.yaml) named \"['a']\"",
+        ),
+        (f"x2: {{{MEMBER}, skip: []}}", "x2: {from: {a: 1}}", "x2.from: No system in the base"),
+        (f"x2: {{{MEMBER}, skip: []}}", f"7: {{{MEMBER}}}\n  '7': {{{MEMBER}}}", "systems.7: the label is given twice"),
         (f"x2: {{{MEMBER}, skip: []}}", "x2: 7", "must be a mapping of options, not 7"),
     ],
 )
@@ -392,7 +399,8 @@ class Moody:
     def fingerprint(self): return "moody"
     def prepare(self, train):
         faults = {"bench": BenchError("no weights"), "unavailable": Unavailable("no server", "start it"),
-                  "bug": ZeroDivisionError("oops"), "disk": StorageFault("the cache is full")}
+                  "bug": ZeroDivisionError("oops"), "disk": StorageFault("the cache is full"),
+                  "full": OSError(28, "No space left on device", "/here"), "odd": OSError(2, "No such file", "/there")}
         if self.mood in faults and not Path("mended").exists(): raise faults[self.mood]
     def generate(self, cases):
         for case in cases:
@@ -444,6 +452,17 @@ def test_a_cache_at_fault_stops_the_sweep(bench: Bench) -> None:
     assert answer.code == 2
     assert answer.err.endswith("bench: the cache is full\n")
     assert not Path("asked.txt").exists()
+
+
+def test_a_full_disk_stops_the_sweep_and_another_fault_of_a_file_does_not(bench: Bench) -> None:
+    moody("odd", "full", "fine")
+    answer = bench("sweep", "s.yaml", "--out", "o")
+    assert answer.code == 2
+    assert answer.err.endswith("bench: /here: No space left on device\n")
+    assert "m0 failed: [Errno 2] No such file: '/there'" in answer.err
+    assert not Path("asked.txt").exists()
+    Path("mended").touch()
+    assert bench("sweep", "s.yaml", "--out", "o").code == 0
 
 
 def test_a_failed_report_fails_the_member_unless_allowed(bench: Bench, tiny: Path) -> None:

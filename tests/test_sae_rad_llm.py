@@ -209,7 +209,10 @@ def test_too_many_features_without_a_description_stop_the_run(
         reports = list(kept.generate(testing.cases[:3]))
     for report in reports:
         assert (report.text, report.error) == ("", None)  # nothing was told, so nothing was invented
-        assert all(e.text.startswith("(no description: malformed: ") for e in report.evidence)
+        note, *features = report.evidence
+        assert (note.kind, note.text) == ("note", "No active feature has a description: nothing was composed.")
+        assert features
+        assert all(e.text.startswith("(no description: malformed: ") for e in features)
     assert any(p.why.startswith("not described: malformed") for p in kept._context.problems.values())  # type: ignore[attr-defined]
 
 
@@ -271,11 +274,15 @@ def test_prompts_and_models_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     with OpenAIServer(scripted) as server:
         ours = made(server.url, tmp_path / "cache").fingerprint()
         own = made(server.url, tmp_path / "cache", describe={"template": str(mine)}).fingerprint()
+        moved_file = tmp_path / "moved.txt"
+        moved_file.write_text(mine.read_text())
+        same = made(server.url, tmp_path / "cache", describe={"template": str(moved_file)}).fingerprint()
         mine.write_text("Say what these have in common, after an asterisk.\n{reports}\n")
         changed = made(server.url, tmp_path / "cache", describe={"template": str(mine)}).fingerprint()
     with OpenAIServer(scripted, entry={"id": "judge", "created": 2}) as other:
         moved = made(other.url, tmp_path / "cache").fingerprint()
     assert len({ours, own, changed, moved}) == 4
+    assert same == own  # the words count, not the file's name
 
 
 def test_a_model_outside_the_contract_is_read_too(tmp_path: Path, training: Training, testing: Training) -> None:

@@ -106,8 +106,8 @@ class ComposeOptions(Options):
     """The language model, "backend/model" or a label of `llms`; for `by: llm` only."""
     template: Path | None = None
     """A prompt of your own (docs/sae-rad-prompts.md); None: ours. For `by: llm` only."""
-    max_tokens: int = Field(512, ge=16)
-    """Most tokens of a report; for `by: llm` only."""
+    max_tokens: int = Field(2048, ge=16)
+    """Most tokens of an answer, a model's thinking included; for `by: llm` only."""
     threshold: float = Field(0.0, ge=0)
     """τ of eq. 10, in scaled embedding space: a feature counts as active above it."""
     context: tuple[Literal["indication", "priors"], ...] = ()

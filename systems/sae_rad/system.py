@@ -43,6 +43,8 @@ METHOD = "sae-rad/2"
 """Counts up when the same options and weights would give other reports."""
 ROWS_AT_ONCE = 2048
 """Training rows whose active features are held together while the index is built."""
+_OUTSIDE: Any = {"sae": set(BOOKKEEPING), "describe": {"template"}, "compose": {"template"}}
+"""Options that a fingerprint leaves out: they move no report, or their content is told in another way."""
 Important = list[tuple[int, float]]
 """Features and their importance in (0, 1], highest first."""
 
@@ -77,7 +79,7 @@ class SAERad:
 
     def fingerprint(self) -> str:
         """Return what identifies options, prompts, encoder, language models and seed; may raise Unavailable."""
-        options = self.options.model_dump(mode="json", exclude={"sae": set(BOOKKEEPING)})
+        options = self.options.model_dump(mode="json", exclude=_OUTSIDE)
         encoder = self._context.encoder(self.options.encoder).fingerprint()
         models = [self._context.llm(spec).fingerprint() for spec in self._llms()]
         return _digest([METHOD, type(self).__name__, options, encoder, models, self._prompts(), self._context.seed])
@@ -282,6 +284,9 @@ class SAERad:
         evidence = (*self._notes(case), *(self._evidence(active) for active in draft.features))
         if isinstance(text, NoAnswer):
             return Report(case.id, "", evidence, error=f"no report was composed: {text.kind}: {text.why}")
+        if draft.features and not any(active.description for active in draft.features):
+            said = "No active feature has a description: nothing was composed."
+            return Report(case.id, text, (Evidence("note", "no description", None, said), *evidence))
         return Report(case.id, text, evidence)
 
     def _notes(self, case: Case) -> Sequence[Evidence]:  # noqa: ARG002 (controls have some)

@@ -351,7 +351,7 @@ class _Work:
             calls = number * (2 if controls and self.options.judge else 1)
             lines.append(PlanLine(f"{name}: {planning.CALLS['describe']}, at most", calls, "calls"))
         if self.options.judge not in (None, "similarity"):
-            _judge(self)  # one that is not there is told before anything is spent
+            _judge(self)  # a name that is no judge is told before anything is spent
             calls = number * 2 * -(-2 * judging.ITEMS // judging.PER_CALL) * (3 if controls else 1)
             lines.append(PlanLine(f"{name}: questions to the judge, at most about", calls, "calls"))
         return lines

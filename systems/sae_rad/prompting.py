@@ -188,6 +188,8 @@ def _why_not(told: str, block: str, known: _Known) -> str:
 
 _TAG = re.compile(r"<(?!\s*[=.\d])")
 """A "<" that no number follows: it could open a tag of a template, or a mark of a model's chat format."""
+_MARK = re.compile(r"\[(?=/?(?:[A-Z_]{3,}|gMASK)\])")
+"""A "[" that opens a mark like [INST] or [/INST], by which the chat formats of Mistral and Llama 2 part turns."""
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
 
 
@@ -203,7 +205,7 @@ def lines(text: str) -> str:
 
 
 def _harmless(text: str) -> str:
-    return _TAG.sub("‹", _CONTROL.sub(" ", text))
+    return _MARK.sub("⟦", _TAG.sub("‹", _CONTROL.sub(" ", text)))
 
 
 # ------------------------------------------------------------------ asking

@@ -19,7 +19,9 @@ def _words(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_ABBREVIATION = re.compile(r"(?:\b(?:dr|mr|mrs|ms|no|vs|approx|e\.g|i\.e|cf|ca|fig|st)|\b[A-Za-z]|^\s*\d+)\.$", re.I)
+_ABBREVIATION = re.compile(r"\b(?:dr|mr|mrs|ms|no|vs|approx|e\.g|i\.e|cf|ca|fig|st|[A-Za-z])\.$", re.I)
+_LONGEST_ABBREVIATION = len("approx.")
+_NUMBER = re.compile(r"\s*\d+\.")
 _STOP = re.compile(r"[.!?]+(?=\s|$|[A-Z][a-z])")
 _BULLET = re.compile(r"^\s*(?:\(?\d{1,2}[.)]|[-*•])\s+")
 
@@ -29,12 +31,18 @@ def split(text: str) -> list[str]:
     text = " ".join(text.split())
     found, start = [], 0
     for stop in _STOP.finditer(text):
-        if stop.group() == "." and _ABBREVIATION.search(text[start : stop.end()]):
+        if stop.group() == "." and _goes_on(text, start, stop.end()):
             continue
         found.append(text[start : stop.end()])
         start = stop.end()
     found.append(text[start:])
     return [clean for piece in found if (clean := _BULLET.sub("", piece).strip(" .")) and re.search(r"\w", clean)]
+
+
+def _goes_on(text: str, start: int, end: int) -> bool:
+    """Tell whether the dot before `end` ends an abbreviation, or the number of a list, and no sentence."""
+    near = max(start, end - _LONGEST_ABBREVIATION)  # not all since `start`, which many dots in a row leave far behind
+    return bool(_ABBREVIATION.search(text, near, end) or _NUMBER.fullmatch(text, start, end))
 
 
 def tidy(sentence: str) -> str:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ import pytest
 
 from bench.context import RunContext
 from bench.contracts import Answer, Message, Question, Sampling
-from bench.errors import BenchError, ServerLost, Unavailable
+from bench.errors import BenchError, ServerLost, StorageFault, Unavailable
+from bench.kept import Kept
 
 SCHEMA = {
     "type": "object",
@@ -446,6 +447,31 @@ def test_a_batch_that_may_have_been_taken_is_not_sent_again(lost: Any, server: A
     with pytest.raises(ServerLost, match="Whether a batch of 1 questions was taken all the same is not known"):
         claude(server, retries=4).ask([question("a")])
     assert server.seen == ["POST /v1/messages/batches"]
+
+
+def test_nothing_is_handed_in_that_could_not_be_remembered(
+    server: Any, claude: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, room = Kept.put, 0
+
+    def put(self: Kept, namespace: str, values: Mapping[str, Any]) -> None:
+        nonlocal room
+        if namespace.startswith("batches|"):
+            room -= 1
+            if room < 0:
+                raise StorageFault("the disk is full")
+        real(self, namespace, values)
+
+    monkeypatch.setattr(Kept, "put", put)
+    with pytest.raises(StorageFault, match=r"^the disk is full"):
+        claude(server).ask([question("a")])
+    assert server.handed == []
+    room = 1
+    with pytest.raises(StorageFault, match=r"batch msgbatch_1 was handed in and cannot be remembered.*disk is full"):
+        claude(server).ask([question("a")])
+    room = 99
+    assert texts(claude(server).ask([question("b")])) == ["b"]
+    assert [prompts(requests) for requests in server.handed] == [["a"], ["b"]]
 
 
 def test_batches_that_were_handed_in_before_one_was_refused_are_not_handed_in_again(

@@ -6,15 +6,18 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from bench.contracts import NoAnswer, Question, Ticker
-from bench.errors import Unavailable
+from bench.errors import StorageFault, Unavailable
 from bench.kept import Kept
 from bench.llm.backend import Batches, Gone, Lost, Outcome
 
 FIRST_LOOK_S, LONGEST_LOOK_S = 5.0, 60.0
 """Seconds between two looks at batches, at first and at last."""
 SLOWER = 1.5
+_ID = 64
+"""Characters that an id of a batch has at most, roughly."""
 LOST_LOOKS = 5
 """So many looks in a row may fail while batches are waited for."""
 
@@ -43,8 +46,16 @@ class Pending:
 
     def put(self, batch: str, turns: Mapping[str, Turn]) -> None:
         """Remember that these questions, by their keys, are in a batch."""
-        rows = {key: [batch, turn.attempt, turn.input_tokens, turn.output_tokens] for key, turn in turns.items()}
-        self._kept.put(self._namespace, rows)
+        self._kept.put(self._namespace, self._rows(batch, turns))
+
+    def check(self, turns: Mapping[str, Turn]) -> None:
+        """Raise StorageFault where a batch of these questions could not be remembered: better before it is paid for."""
+        trial = f"{self._namespace}|trial"
+        self._kept.put(trial, self._rows("x" * _ID, turns))
+        self._kept.delete(trial, list(turns))
+
+    def _rows(self, batch: str, turns: Mapping[str, Turn]) -> dict[str, list[Any]]:
+        return {key: [batch, turn.attempt, turn.input_tokens, turn.output_tokens] for key, turn in turns.items()}
 
     def of(self, questions: Mapping[str, Question]) -> dict[str, dict[str, Turn]]:
         """Return, of each batch that some of these questions are in, the questions as they were asked."""
@@ -98,8 +109,13 @@ class Line:
     async def submit(self, turns: Mapping[str, Turn]) -> None:
         """Hand in one batch, and remember it at once. Raises Lost."""
         await self._sure()
+        self.pending.check(turns)
         batch = await self._batches.submit({key: turn.question for key, turn in turns.items()})
-        self.pending.put(batch, turns)
+        try:
+            self.pending.put(batch, turns)
+        except StorageFault as err:
+            why = f"batch {batch} was handed in and cannot be remembered, so that it is never collected: {err}"
+            raise StorageFault(why) from None
         self._open[batch], self._wait = dict(turns), FIRST_LOOK_S
 
     async def ended(self) -> dict[str, tuple[Turn, Outcome]]:

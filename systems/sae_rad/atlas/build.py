@@ -263,7 +263,7 @@ class _Atlas:
             "look": look(),
             "shared": digest(self._shared()),
             "features": self._describing(),
-            "dataset": self.opened.dataset.fingerprint(),
+            "dataset": digest(self.opened.dataset.fingerprint()),
             "descriptions": digest({str(f): [t.text, t.reasoning, t.fault] for f, t in pages.told.items()}),
             "chosen": digest(list(pages.chosen)),
             "images": choices.images,

@@ -228,12 +228,22 @@ def test_a_folder_that_lacks_a_file(checkpoint: Path, context: RunContext) -> No
         untrained(context, like=str(checkpoint)).fingerprint()
 
 
+@pytest.mark.parametrize("odd", [{"num_attention_heads": 0}, {"hidden_size": "wide"}, {"initializer_range": "x"}])
+def test_a_configuration_of_no_model_is_an_error(checkpoint: Path, context: RunContext, odd: dict[str, Any]) -> None:
+    file = checkpoint / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), **odd}))
+    with pytest.raises(BenchError, match=r"config\.json describes no model"):
+        untrained(context, like=str(checkpoint)).fingerprint()
+
+
 def test_a_name_that_is_nothing(context: RunContext, monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     with pytest.raises(Unavailable, match="no folder"):
         untrained(context, like="/no/such").fingerprint()
+    with pytest.raises(Unavailable, match="home directory"):
+        untrained(context, like="~no-such-user/vit").fingerprint()
     with pytest.raises(Unavailable, match="HF_HUB_OFFLINE"):
         untrained(context, like="some/where").fingerprint()
     with pytest.raises(BenchError, match="neither a folder nor an id"):

@@ -9,7 +9,8 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
@@ -96,7 +97,8 @@ class Untrained(VisionEncoder):
 
     @cached_property
     def _config(self) -> Any:
-        return read_config(self.folder, self.name)
+        with _buildable(self.name):
+            return read_config(self.folder, self.name)
 
     @cached_property
     def _network(self) -> Network:
@@ -174,7 +176,10 @@ def _processor_settings(side: int) -> dict[str, Any]:
 
 def _located(like: str, context: Context) -> Path:
     """Return the folder of a checkpoint's configuration, fetched from the hub where it is no folder here."""
-    folder = Path(like).expanduser()
+    try:
+        folder = Path(like).expanduser()
+    except RuntimeError as err:  # "~nobody": no such user
+        raise Unavailable(f"untrained: {like}: {err}", "write the folder's whole path") from None
     if not folder.is_dir():
         if not checkpoints.is_hub_id(like):
             known = " or ".join(SIZES)
@@ -200,12 +205,25 @@ def _fetched(like: str, context: Context) -> Path:
 # ------------------------------------------------------------------ weights
 
 
+@contextmanager
+def _buildable(name: str) -> Iterator[None]:
+    """Turn what sizes that fit no architecture raise into a BenchError."""
+    from huggingface_hub.errors import StrictDataclassError
+
+    try:
+        with explained(name):
+            yield
+    except (ArithmeticError, StrictDataclassError) as err:
+        said = " ".join(str(err).split())
+        raise BenchError(f"{name}: {checkpoints.CONFIG} describes no model: {said}") from None
+
+
 def _model(config: Any, name: str, device: str) -> Any:
     """Return the model of a configuration as transformers starts it, in float32; torch's generator is left alone."""
     import torch
     from transformers import AutoModel
 
-    with explained(name), torch.random.fork_rng(devices=[]), torch.device(device):
+    with _buildable(name), torch.random.fork_rng(devices=[]), torch.device(device):
         return AutoModel.from_config(config, dtype=torch.float32, trust_remote_code=False)
 
 

@@ -121,10 +121,10 @@ _Loader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """Parse YAML safely. Raises BenchError with line and column."""
+    """Parse YAML safely. Raises BenchError, with line and column where they are known."""
     try:
         return yaml.load(text, _Loader)
-    except yaml.YAMLError as err:
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as err:  # a list as a key, a number without end …
         mark = getattr(err, "problem_mark", None)
         place = f"{where}, line {mark.line + 1}, column {mark.column + 1}" if mark else where
         raise BenchError(f"{place}: not valid YAML: {getattr(err, 'problem', None) or err}") from None

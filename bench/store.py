@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -39,8 +39,11 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step; NaN and infinity are refused."""
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n")
+    """Replace a JSON file in one step; NaN and infinity are refused, lone surrogates escaped."""
+    text = json.dumps(value, indent=2, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n"
+    with suppress(UnicodeEncodeError):
+        return write_text(path, text)
+    return write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -49,7 +52,7 @@ def read_json(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise BenchError(f"{path}: no such file") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+    except (ValueError, RecursionError) as err:
         raise BenchError(f"{path}: not valid JSON: {err}") from None
     if not isinstance(value, dict):
         raise BenchError(f"{path}: a JSON object was expected")
@@ -95,7 +98,7 @@ def _cut_torn_tail(path: Path) -> None:
 def _line(path: Path, number: int, raw: bytes) -> dict[str, Any]:
     try:
         value = json.loads(raw)
-    except (json.JSONDecodeError, UnicodeDecodeError) as err:
+    except (ValueError, RecursionError) as err:
         raise BenchError(f"{path}, line {number}: not valid JSON ({err}); mend or delete the line") from None
     if not isinstance(value, dict):
         raise BenchError(f"{path}, line {number}: a JSON object was expected")

@@ -143,3 +143,13 @@ def test_a_label_within_another_labels_folder_is_refused(tmp_path: Path) -> None
     file.write_text("dataset: {use: demo}\nsystems: {a: {use: constant}, a/b: {use: constant}}\n")
     with pytest.raises(BenchError, match="run 'a/b' would lie in the folder of 'a'"):
         config.load(file)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dataset: {[a, b]: 1}", f"run: {{seed: {'9' * 5000}}}", "dataset: " + "[" * 5000],
+    ids=["key", "number", "deep"],
+)
+def test_yaml_that_python_cannot_hold(text: str) -> None:
+    with pytest.raises(BenchError, match=r"c\.yaml.*: not valid YAML"):
+        config.load(written(text))

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -220,7 +221,7 @@ def test_a_dry_run_counts_what_systems_share_once(tmp_path: Path, bench: Any) ->
 
 def test_a_dry_run_tells_what_it_knows_where_the_server_is_down(tmp_path: Path, bench: Any) -> None:
     config = config_in(tmp_path)
-    assert bench("run", "--config", config, "--system", "sae-rad", "--out", "r").code == 0  # trained and encoded
+    assert bench("sae-rad", "train", "--config", config).code == 0  # trained and encoded
     settings = json.loads(config.read_text())
     writer = {"by": "llm", "llm": "writer"}
     settings["systems"]["sae-rad"] |= {"describe": writer, "compose": {**writer, "context": ["indication"]}}
@@ -232,3 +233,15 @@ def test_a_dry_run_tells_what_it_knows_where_the_server_is_down(tmp_path: Path, 
     assert "the run would stop: sae-rad cannot work here" in answer.err
     assert "reports composed: questions to the language model: " in answer.out
     assert "SAE training" not in answer.out
+
+
+def test_a_damaged_autoencoder_is_mended_as_its_error_says(tmp_path: Path, bench: Any) -> None:
+    config = config_in(tmp_path)
+    assert bench("sae-rad", "train", "--config", config).code == 0
+    [file] = (tmp_path / "cache" / "sae").rglob("sae.safetensors")
+    file.write_bytes(b"damaged")
+    answer = bench("sae-rad", "train", "--config", config)
+    assert answer.code == 2
+    assert f"delete the folder {file.parent}, and train again" in answer.err
+    shutil.rmtree(file.parent)
+    assert bench("sae-rad", "train", "--config", config).code == 0

@@ -39,4 +39,4 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             about: dict[str, Any] = json.loads(file.metadata()["about"])
             return {name: file.get_tensor(name) for name in file.keys()}, about  # noqa: SIM118 (not a dict)
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as err:
-        raise BenchError(f"{path}: cannot be read ({err}); delete it and train again") from err
+        raise BenchError(f"{path}: cannot be read ({err}); delete the folder {path.parent}, and train again") from err

@@ -22,13 +22,15 @@ def train(
 ) -> None:
     """Train the autoencoders of a configuration, or load them, and print their facts.
 
-    `bench run` with the same configuration finds them in the cache; a stopped training goes on where it stopped.
+    The images of the configuration's split are encoded, too, so that a dry run can tell the features to describe.
+    `bench run` with the same configuration finds all of it in the cache; a stopped training goes on where it stopped.
     """
     from bench.config import Choices, load
 
     settings = load(config, Choices(systems=label, dataset=dataset, seed=seed, assignments=assignments))
     for entry in opened.entries(settings):
         with opened.opened(settings, entry) as found:
+            found.context.embeddings(found.system.options.encoder, found.cases(settings.split))
             _print_facts(entry.label, dict(found.system.facts()))
 
 

@@ -155,6 +155,10 @@ class RawNeurons(_Fixed):
     Each dimension counts as two features, above and below its mean over the training images.
     """
 
+    def most_features(self) -> int:
+        """Return two features a dimension."""
+        return 2 * self.encoder_dim()
+
     def _learn(self, z: Embeddings, folder: Path) -> Dictionary:  # noqa: ARG002
         need_torch()
         from systems.sae_rad.dictionary import Neurons

@@ -44,7 +44,10 @@ def options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def entries(settings: Config) -> list[Entry]:
-    """Return the sae-rad systems of a configuration, controls among them. Raises BenchError where there is none."""
+    """Return the sae-rad systems of a configuration that have features, controls among them.
+
+    Raises BenchError where there is none.
+    """
     from bench import registry
     from bench.errors import BenchError
     from systems.sae_rad.system import SAERad
@@ -54,7 +57,7 @@ def entries(settings: Config) -> list[Entry]:
     if not found:
         labels = ", ".join(entry.label for entry in settings.systems)
         raise BenchError(f"{settings.source}: none of the systems {labels} is a sae-rad; pass --system sae-rad")
-    return found
+    return _with_features(found, settings.source)
 
 
 def select(
@@ -68,7 +71,7 @@ def select(
     from bench.errors import BenchError
 
     settings = load(config, Choices(systems=label, dataset=dataset, seed=seed, assignments=assignments))
-    found = _with_features(entries(settings), settings.source)
+    found = entries(settings)
     if len(found) > 1:
         labels = ", ".join(entry.label for entry in found)
         raise BenchError(f"{settings.source}: has several sae-rad systems: choose one with --system: {labels}")

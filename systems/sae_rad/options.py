@@ -27,7 +27,7 @@ class SAEOptions(Options):
     conerly: eq. 6-7 (Conerly et al. 2024)."""
     expansion: int = Field(64, ge=1, le=4096)
     """Features per embedding dimension: m = expansion * n."""
-    steps: int = Field(200_000, ge=1)
+    steps: int = Field(200_000, ge=1, le=1_000_000_000)
     """Optimiser steps."""
     batch_size: int = Field(2048, ge=1)
     """Embeddings a step; a training set that holds fewer is taken whole at every step."""

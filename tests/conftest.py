@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch: workers side by side would only wait for each other
+
 from bench.cli import main
 from bench.context import RunContext
 

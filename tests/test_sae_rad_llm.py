@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,19 @@ def testing(place: Path) -> Training:
     return world(place / "test", "q", 40, 1)
 
 
+@pytest.fixture(scope="module")
+def trained(place: Path, training: Training) -> Path:
+    """A cache that holds embeddings and autoencoder."""
+    made("http://127.0.0.1:9", place / "cache").prepare(training)
+    return place / "cache"
+
+
+@pytest.fixture
+def cache(trained: Path, tmp_path: Path) -> Path:
+    """A cache of the test's own, without any answer, and nothing left to train."""
+    return Path(shutil.copytree(trained, tmp_path / "trained"))
+
+
 def made(url: str, cache: Path, kind: type[SAERad] = SAERad, **options: Any) -> SAERad:
     llms = {"writer": {"use": "openai/judge", "base_url": f"{url}/v1", "concurrency": 1, "attempts": 2, "retries": 0}}
     context = RunContext(workdir=cache / "work", cache_root=cache, parts={"llms": llms})
@@ -69,9 +83,9 @@ def planned(system: SAERad, training: Training, cases: list[Case]) -> dict[str, 
     return {line.what: line.amount for line in system.plan(training, cases)}
 
 
-def test_reports_by_a_language_model(tmp_path: Path, training: Training, testing: Training) -> None:
+def test_reports_by_a_language_model(cache: Path, training: Training, testing: Training) -> None:
     with OpenAIServer(scripted) as server:
-        system = made(server.url, tmp_path / "cache")
+        system = made(server.url, cache)
         system.prepare(training)
         reports = list(system.generate(testing.cases))
     said = [{s for s in FINDINGS if s in report.text} for report in reports]
@@ -119,11 +133,11 @@ def test_the_calls_of_a_dry_run_are_those_that_happen(tmp_path: Path, training: 
 
 
 def test_a_plan_counts_kept_answers_that_can_no_longer_be_used_and_asks_none(
-    tmp_path: Path, training: Training, testing: Training, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, cache: Path, training: Training, testing: Training, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     mine = tmp_path / "mine.txt"
     mine.write_text("<current_chest_x_ray>\n{features}\n</current_chest_x_ray>\nWrite the findings.\n")
-    cases, cache = list(testing.cases[:20]), tmp_path / "cache"
+    cases, cache = list(testing.cases[:20]), cache
     with OpenAIServer(scripted) as server:
 
         def run(most: int) -> SAERad:
@@ -147,12 +161,12 @@ def test_a_plan_counts_kept_answers_that_can_no_longer_be_used_and_asks_none(
         assert len(server.asked) == asked
 
 
-def test_cases_that_will_be_one_question_are_counted_once(tmp_path: Path, training: Training) -> None:
+def test_cases_that_will_be_one_question_are_counted_once(cache: Path, training: Training) -> None:
     twins = [*training.cases[:5], *(replace(case, id=f"{case.id} again") for case in training.cases[:5])]
     with OpenAIServer(scripted) as server:
-        made(server.url, tmp_path / "cache").prepare(training)
-        plan = planned(made(server.url, tmp_path / "cache"), training, twins)
-        system = made(server.url, tmp_path / "cache")
+        made(server.url, cache).prepare(training)
+        plan = planned(made(server.url, cache), training, twins)
+        system = made(server.url, cache)
         system.prepare(training)
         list(system.generate(twins))
     composed = sum(not asks_to_describe(body) for body in server.asked)
@@ -160,10 +174,10 @@ def test_cases_that_will_be_one_question_are_counted_once(tmp_path: Path, traini
 
 
 def test_what_a_control_describes_is_not_taken_for_what_the_autoencoder_has_described(
-    tmp_path: Path, training: Training
+    cache: Path, training: Training
 ) -> None:
     def shared(kind: type[SAERad], what: str = "features described", **options: Any) -> list[str]:
-        lines = made("http://127.0.0.1:9", tmp_path / "cache", kind, **options).plan(training, [])
+        lines = made("http://127.0.0.1:9", cache, kind, **options).plan(training, [])
         return [line.shared for line in lines if line.what.startswith(what)]
 
     assert shared(SAERad) == shared(SAERad, compose={"threshold": 0.5})
@@ -176,18 +190,18 @@ def test_what_a_control_describes_is_not_taken_for_what_the_autoencoder_has_desc
 
 
 def test_a_describer_stopped_half_way_goes_on_without_asking_again(
-    tmp_path: Path, training: Training, testing: Training
+    cache: Path, training: Training, testing: Training
 ) -> None:
     with OpenAIServer(scripted) as server:
         server.dies_after = 4
-        system = made(server.url, tmp_path / "cache")
+        system = made(server.url, cache)
         system.prepare(training)
         with pytest.raises(BenchError, match="the same command continues"):
             list(system.generate(testing.cases))
         first = [json.dumps(body["messages"]) for body in server.asked]
         port = server.port
     with OpenAIServer(scripted, port=port) as server:
-        again = made(server.url, tmp_path / "cache")
+        again = made(server.url, cache)
         again.prepare(training)
         list(again.generate(testing.cases))
         second = [json.dumps(body["messages"]) for body in server.asked]
@@ -197,14 +211,14 @@ def test_a_describer_stopped_half_way_goes_on_without_asking_again(
 
 
 def test_too_many_features_without_a_description_stop_the_run(
-    tmp_path: Path, training: Training, testing: Training
+    cache: Path, training: Training, testing: Training
 ) -> None:
     with OpenAIServer(lambda _: "I see no asterisk.") as server:
-        system = made(server.url, tmp_path / "cache")
+        system = made(server.url, cache)
         system.prepare(training)
         with pytest.raises(BenchError, match=r"(\d+) of \1 features got no description .*malformed.*asterisk"):
             list(system.generate(testing.cases))
-        kept = made(server.url, tmp_path / "cache", describe={"max_failed": 1.0})
+        kept = made(server.url, cache, describe={"max_failed": 1.0})
         kept.prepare(training)
         reports = list(kept.generate(testing.cases[:3]))
     for report in reports:
@@ -217,7 +231,7 @@ def test_too_many_features_without_a_description_stop_the_run(
 
 
 def test_a_report_that_was_not_composed_is_an_error_of_its_case(
-    tmp_path: Path, training: Training, testing: Training
+    cache: Path, training: Training, testing: Training
 ) -> None:
     def answer(prompt: str) -> str:
         composing = "<current_chest_x_ray>" in prompt
@@ -225,7 +239,7 @@ def test_a_report_that_was_not_composed_is_an_error_of_its_case(
         return "The feature is odd." if odd else scripted(prompt)
 
     with OpenAIServer(answer) as server:
-        system = made(server.url, tmp_path / "cache")
+        system = made(server.url, cache)
         system.prepare(training)
         reports = list(system.generate(testing.cases))
     failed = [report for report in reports if report.error]
@@ -235,10 +249,10 @@ def test_a_report_that_was_not_composed_is_an_error_of_its_case(
 
 
 def test_descriptions_of_a_language_model_are_joined_without_their_lead_in(
-    tmp_path: Path, training: Training, testing: Training
+    cache: Path, training: Training, testing: Training
 ) -> None:
     with OpenAIServer(scripted) as server:
-        system = made(server.url, tmp_path / "cache", compose={"by": "concat", "llm": None})
+        system = made(server.url, cache, compose={"by": "concat", "llm": None})
         system.prepare(training)
         reports = list(system.generate(testing.cases))
         assert system.stand_in == "reports composed without a language model"
@@ -285,7 +299,7 @@ def test_prompts_and_models_are_part_of_the_fingerprint(tmp_path: Path) -> None:
     assert same == own  # the words count, not the file's name
 
 
-def test_a_model_outside_the_contract_is_read_too(tmp_path: Path, training: Training, testing: Training) -> None:
+def test_a_model_outside_the_contract_is_read_too(cache: Path, training: Training, testing: Training) -> None:
     """A plugin that is a whole LLM itself, and answers without any check."""
 
     class Mute:
@@ -295,7 +309,7 @@ def test_a_model_outside_the_contract_is_read_too(tmp_path: Path, training: Trai
         def ask(self, questions: Any, check: Any = None, title: str = "") -> list[NoAnswer]:
             return [NoAnswer("refused", "no") for _ in questions]
 
-    system = made("http://127.0.0.1:9", tmp_path / "cache")
+    system = made("http://127.0.0.1:9", cache)
     mute: LLM = Mute()  # type: ignore[assignment]
     system._context.llm = lambda spec: mute  # type: ignore[method-assign]
     system.prepare(training)

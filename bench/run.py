@@ -348,6 +348,7 @@ class OneRun:
             **self.split.identity(),
             "n_groups": len({case.group for case in self.split.cases}),
             "n_reports_failed": n_failed,
+            "n_reports_empty": sum(not r.text.strip() and r.error is None for r in reports.values()),
             "n_contaminated": sum(case.id in self.split.contaminated for case in self.split.cases),
             "n_problems": len(store.read_lines(self.folder / "problems.jsonl")),
             "stand_ins": list(self.context.stand_ins),

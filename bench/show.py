@@ -110,6 +110,8 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
                     lines[f"{summary['label']}: {key}: {n} of {_n_pairs(score)} cases {why}, left out"] = None
         if summary["n_reports_failed"]:
             lines[f"{summary['label']}: {summary['n_reports_failed']} failed reports scored as empty"] = None
+        if summary.get("n_reports_empty"):
+            lines[f"{summary['label']}: {summary['n_reports_empty']} of {summary['n_cases']} reports are empty"] = None
         if summary.get("n_contaminated"):
             lines[
                 f"{summary['label']}: {summary['n_contaminated']} cases are images that the encoder was trained on"
@@ -119,7 +121,7 @@ def notes(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     for (reason, remedy), keys in missing.items():
         lines[f"– {', '.join(keys)}: {reason}; {remedy}."] = None
     if problems := max(summary.get("n_problems", 0) for summary in summaries):
-        lines[f"Dataset: {problems:,} entries left out or faulty (problems.jsonl)"] = None
+        lines[f"{problems:,} entries of the data, or parts of a system, left out or faulty (problems.jsonl)"] = None
     stand_ins = dict.fromkeys(part for summary in summaries for part in summary.get("stand_ins", ()))
     if stand_ins:
         lines[f"Stand-ins: {'; '.join(stand_ins)}"] = None

@@ -140,7 +140,8 @@ def _incomplete(runs: Sequence[Run], named: _Named, columns: Sequence[ColumnSpec
         if s.n_missing_as_empty:
             yield f"{name}: {s.n_missing_as_empty:,} of {s.n_cases:,} candidates were missing, scored as empty."
         if s.n_problems:
-            yield f"{name}: {s.n_problems:,} entries of the dataset were left out or faulty (problems.jsonl)."
+            what = "entries of the data, or parts of the system, were left out or faulty"
+            yield f"{name}: {s.n_problems:,} {what} (problems.jsonl)."
 
 
 def _signatures(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:

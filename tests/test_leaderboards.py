@@ -291,7 +291,7 @@ def test_failures_stand_below_the_table(tmp_path: Path) -> None:
     assert "BL4 of mine: 4 of 100 cases have no verdict and are left out." in notes
     assert "mine: 2 of 100 reports failed, scored as empty." in notes
     assert "mine: 1 of 100 candidates were missing, scored as empty." in notes
-    assert "mine: 7 entries of the dataset were left out or faulty (problems.jsonl)." in notes
+    assert "mine: 7 entries of the data, or parts of the system, were left out or faulty (problems.jsonl)." in notes
 
 
 def test_intervals_say_how_they_were_made(tmp_path: Path) -> None:

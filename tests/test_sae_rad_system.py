@@ -245,3 +245,12 @@ def test_a_damaged_autoencoder_is_mended_as_its_error_says(tmp_path: Path, bench
     assert f"delete the folder {file.parent}, and train again" in answer.err
     shutil.rmtree(file.parent)
     assert bench("sae-rad", "train", "--config", config).code == 0
+
+
+def test_empty_reports_are_counted_below_the_scores(tmp_path: Path, bench: Any) -> None:
+    config = config_in(tmp_path)
+    silent = ("--set", "systems.sae-rad.compose.threshold=1e9")
+    answer = bench("run", "--config", config, "--system", "sae-rad", "--out", "r", *silent)
+    assert answer.code == 0, answer.err
+    assert "sae-rad: 12 of 12 reports are empty" in answer.out
+    assert json.loads(Path("r/sae-rad/summary.json").read_text())["n_reports_empty"] == 12

@@ -224,13 +224,13 @@ class Ollama:
 
     def _client(self) -> Any:
         if self._opened is None:
+            http.key_in("OLLAMA_API_KEY", "llm 'ollama'")  # the package sends it, and reads it when it is imported
             try:
                 import httpx
                 import ollama
             except ImportError:
                 raise missing_package("llm 'ollama'", "ollama", "llm") from None
             place = self.place()
-            http.key_in("OLLAMA_API_KEY", "llm 'ollama'")  # the package sends it
             options = http.connection_options(httpx, place, self.options.timeout_s)
             self._opened = ollama.AsyncClient(host=place.url, **options)
         return self._opened

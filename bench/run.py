@@ -166,6 +166,13 @@ def default_out(config: Config) -> Path:
     return Path("runs") / f"{Path(config.dataset.use).name.replace(':', '-')}-{config.split}-{config.digest()}"
 
 
+def refuse_file(out: Path) -> None:
+    """Raise BenchError where ``--out`` is a file, or lies below one."""
+    for path in (out, *out.parents):
+        if path.exists() and not path.is_dir():
+            raise BenchError(f"--out {out}: {'' if path == out else f'{path} '}is a file; name a folder")
+
+
 def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_failed: bool) -> list[Outcome]:
     """Run every system of the configuration; what is finished or half done in `out` is continued, not repeated."""
     split = open_split(config, open_dataset(config, context), context)

@@ -22,6 +22,8 @@ from bench.run_folder import context_of
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
 """Columns of the paper's Table 1, in its order."""
 FULL_ONLY = ("RadFact-P", "RadFact-R")
+NAMES = "system"
+"""Heading of the runs' labels, never broken."""
 LONGEST_NAME = 17
 """Characters of a run's label on one line; longer ones are folded."""
 
@@ -51,7 +53,7 @@ def score_tables(summaries: Sequence[Mapping[str, Any]], *, width: int, full: bo
 
     As many tables as it takes for none to be wider than `width`: Table 1's nine columns fit on a terminal of 80.
     """
-    names = min(LONGEST_NAME, max(len(s["label"]) for s in summaries))
+    names = min(LONGEST_NAME, max(len(text) for text in (NAMES, *(s["label"] for s in summaries))))
     blocks: list[list[str]] = [[]]
     used = first = names + 3  # padding and separator of each column, and the left edge
     for key in column_keys(summaries, full):
@@ -76,7 +78,7 @@ def _column_width(summaries: Sequence[Mapping[str, Any]], key: str) -> int:
 
 def _score_table(summaries: Sequence[Mapping[str, Any]], keys: Sequence[str], names: int) -> Table:
     table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
-    table.add_column("system", min_width=names, max_width=names, overflow="fold")
+    table.add_column(NAMES, min_width=names, max_width=names, overflow="fold")
     for key in keys:
         table.add_column(escape(_heading(summaries, key)), justify="right", no_wrap=True)
     for summary in summaries:

@@ -191,6 +191,7 @@ def test_named_features_and_sides(evaluate: Callable[..., int], tmp_path: Path) 
         (["--split", "train"], "held-out"),
         (["--split", "tset"], "test"),
         (["--features", "ten"], "--features 'ten'"),
+        (["--features", "0"], "--features 0: at least one"),
         (["--features", "999999,"], "feature 999999 is not one of"),
         (["--sides"], "does not tell the side"),
         (["--judge", "oracle"], "judge"),

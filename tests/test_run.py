@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import stat
@@ -396,6 +397,29 @@ def test_dry_run_writes_nothing(bench: Bench) -> None:
     assert answer.code == 0, answer.err
     assert "12 cases of 4 patients" in answer.out
     assert not Path("o").exists()
+
+
+@pytest.mark.parametrize(("out", "why"), [("afile", "is a file"), ("afile/below", "afile is a file")])
+def test_an_out_that_is_a_file_is_refused(bench: Bench, out: str, why: str) -> None:
+    write_config()
+    Path("afile").write_text("mine")
+    answer = bench("run", "--out", out)
+    assert (answer.code, answer.out) == (2, "")
+    assert f"--out {out}: {why}; name a folder" in answer.err
+    assert Path("afile").read_text() == "mine"
+
+
+@pytest.mark.parametrize("width", [20, 80])
+def test_a_short_label_leaves_the_heading_whole(width: int) -> None:
+    from rich.console import Console
+
+    from bench import show
+
+    score = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "heading": "Heading", "scale": 100, "decimals": 1}
+    [table] = show.score_tables([{"label": "a", "scores": {"K": score}}], width=width)
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(table)
+    assert console.export_text().split()[:2] == ["system", "Heading"]
 
 
 def test_doctor_counts_beside_the_published(bench: Bench) -> None:

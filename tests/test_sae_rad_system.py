@@ -8,12 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import planted_sae
 import pytest
 from pydantic import ValidationError
 from sae_world import ENCODER, FINDINGS, SAE, Training, build, image_case, world
 
 from bench.errors import BenchError
 from systems.sae_rad import SAERad
+from systems.sae_rad.describe import Description
 from systems.sae_rad.options import SAERadOptions
 
 torch = pytest.importorskip("torch")
@@ -254,3 +256,73 @@ def test_empty_reports_are_counted_below_the_scores(tmp_path: Path, bench: Any) 
     assert answer.code == 0, answer.err
     assert "sae-rad: 12 of 12 reports are empty" in answer.out
     assert json.loads(Path("r/sae-rad/summary.json").read_text())["n_reports_empty"] == 12
+
+
+# ------------------------------------------------------------------ describe
+
+
+@pytest.fixture
+def describe(bench: Any) -> Any:
+    """Describe features of the planted system: 0 to 5 are active on training images, 6 and 7 on none."""
+    Path("planted.yaml").write_text(planted_sae.CONFIG)
+    return lambda *arguments: bench("sae-rad", "describe", "--config", "planted.yaml", *arguments)
+
+
+def described() -> tuple[Path, list[dict[str, Any]]]:
+    [file] = Path("features").rglob("descriptions.jsonl")
+    return file, [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_describing_one_feature_keeps_the_lines_of_the_others(describe: Any) -> None:
+    answer = describe("--all")
+    assert answer.code == 0, answer.err
+    file, every = described()
+    assert [line["feature"] for line in every] == list(range(6))
+    file.write_text("".join(json.dumps({**line, "description": "old"}) + "\n" for line in reversed(every)))
+    assert describe("--feature", 3).code == 0
+    assert described()[1] == [line if line["feature"] == 3 else {**line, "description": "old"} for line in every]
+
+
+def test_a_file_in_a_folder_of_another_name_is_replaced(describe: Any) -> None:
+    Path("mine").mkdir()
+    Path("mine/descriptions.jsonl").write_text('{"feature": 5}\n')
+    assert describe("--feature", 3, "--out", "mine").code == 0
+    lines = [json.loads(line) for line in Path("mine/descriptions.jsonl").read_text().splitlines()]
+    assert [line["feature"] for line in lines] == [3]
+
+
+@pytest.mark.parametrize(
+    "damage", ["{half\n", "[]\n", '{"feature": "x"}\n', '{"feature": 4, "max_activation": NaN}\n', '{"feature": 4']
+)
+def test_a_damaged_file_of_descriptions_is_named_and_left(describe: Any, damage: str) -> None:
+    assert describe("--feature", 2).code == 0
+    file, _ = described()
+    before = file.read_text() + damage
+    file.write_text(before)
+    answer = describe("--feature", 3)
+    assert answer.code == 2
+    assert f"{file}, line 2: " in answer.err
+    assert file.read_text() == before
+
+
+def test_a_feature_that_no_training_image_activates_is_not_described(
+    describe: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = describe("--feature", 1, "--feature", 6)
+    assert answer.code == 2
+    assert "feature 6 is dead: no training image activates it" in answer.err
+    assert not Path("features").exists()
+    monkeypatch.setattr("systems.sae_rad.cli_describe._wanted", lambda *_: [0, 6, 7])
+    told = {0: Description(""), 6: Description(""), 7: Description("")}
+    monkeypatch.setattr(SAERad, "describe", lambda *_: told)
+    answer = describe("--split", "test")
+    counted = "3 features: 0 described, 2 active on no training image, 1 whose reports have nothing in common: "
+    assert counted in answer.err
+    assert [line["error"] for line in described()[1]] == [None, *["active on no training image"] * 2]
+
+
+def test_descriptions_do_not_go_into_a_file(describe: Any) -> None:
+    Path("afile").write_text("mine")
+    answer = describe("--all", "--out", "afile")
+    assert answer.code == 2
+    assert "--out afile: is a file; name a folder" in answer.err

@@ -481,6 +481,16 @@ def test_a_fault_of_all_members_ends_at_once_and_writes_nothing(bench: Bench, ti
         assert not Path("o").exists()
 
 
+@pytest.mark.parametrize("more", [[], ["--dry-run"]])
+def test_an_out_that_is_a_file_is_refused_before_anything_is_run(bench: Bench, tiny: Path, more: list[str]) -> None:
+    Path("afile").write_text("mine")
+    answer = bench("sweep", tiny, "--out", "afile", *more)
+    assert (answer.code, answer.out) == (2, "")
+    assert "--out afile: is a file; name a folder" in answer.err
+    assert "members" not in answer.err
+    assert Path("afile").read_text() == "mine"
+
+
 def test_strict_makes_a_missing_value_a_failure_of_the_member(bench: Bench, tiny: Path) -> None:
     answer = bench("sweep", tiny, "--out", "o", "--set", "metrics.words.missing=true")
     assert answer.code == 0

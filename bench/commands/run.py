@@ -105,6 +105,7 @@ def run(
 
     settings = load(config, choices(**chosen))
     out = out or runner.default_out(settings)
+    runner.refuse_file(out)
     messages = Console(stderr=True)
     messages.print(f"Configuration: {settings.source}. Runs: {out}", markup=False, highlight=False)
     context = runner.make_context(settings, out, messages)

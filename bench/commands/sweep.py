@@ -69,6 +69,7 @@ def sweep(
     what = library.load(file, base, choices(**chosen), only)
     check_tables(what)
     out = out or what.default_out
+    runner.refuse_file(out)
     messages = Console(stderr=True)
     messages.print(f"Sweep: {what.config.source}. Runs: {out}", markup=False, highlight=False)
     context = runner.make_context(what.config, out, messages)

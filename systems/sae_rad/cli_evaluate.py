@@ -153,6 +153,8 @@ def _features(given: str) -> int | tuple[int, ...]:
     if not all(part.isascii() and part.isdecimal() for part in parts):
         raise BenchError(f"--features {given!r}: write how many (100), or which, with commas (17, or 3,17,204)")
     numbers = tuple(dict.fromkeys(int(part) for part in parts))
+    if numbers == (0,) and "," not in given:
+        raise BenchError("--features 0: at least one is described and judged; feature number 0 is written 0, (a comma)")
     return numbers if "," in given else numbers[0]
 
 

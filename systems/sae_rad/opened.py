@@ -92,10 +92,15 @@ def _with_features(found: list[Entry], source: str) -> list[Entry]:
 
 
 def folder(settings: Config, entry: Entry, given: Path | None) -> Path:
-    """Return the output folder: `given`, else features/<dataset>-<label>-<12 hex of what the features depend on>."""
+    """Return the output folder: `given`, else features/<dataset>-<label>-<12 hex of what the features depend on>.
+
+    Raises BenchError where `given` is a file, or lies below one.
+    """
     from bench.config import digest
+    from bench.run import refuse_file
 
     if given is not None:
+        refuse_file(given)
         return given
     resolved = settings.resolved
     data = {key: value for key, value in resolved["dataset"].items() if key != "split"}

@@ -78,10 +78,12 @@ def atlas(
     """
     from bench.store import locked
     from systems.sae_rad import opened as opening
+    from bench.run import refuse_file
     from systems.sae_rad.atlas.build import Choices, make
     from systems.sae_rad.atlas.finished import find_run
     from systems.sae_rad.atlas.site import check_folder
 
+    refuse_file(out)
     check_folder(out, public=public)
     finished = find_run(run, label) if run is not None else None
     own = finished is not None and config is None and not assignments and dataset is None and seed is None

@@ -24,7 +24,7 @@ from systems.sae_rad.atlas.activity import BINS, ByFeature, histogram
 from systems.sae_rad.atlas.finished import find_run
 from systems.sae_rad.atlas.passages import attribute, completed, passages, spans, verdict
 from systems.sae_rad.atlas.reports import ago
-from systems.sae_rad.atlas.scores import read_scores
+from systems.sae_rad.atlas.scores import Setting, read_scores
 from systems.sae_rad.atlas.site import Site, feature_page, report_page, script_json, title_of
 from systems.sae_rad.describe import Description
 from systems.sae_rad.system import SAERad
@@ -249,9 +249,11 @@ def test_scores_are_read_as_evaluate_writes_them(tmp_path: Path) -> None:
     line = {"feature": 3, "detection": 0.7, "fuzzing": None, "auroc_labels": 0.9, "labels": labels, "matched": matched}
     rows = {"sae-rad": {"detection": {"value": 0.6}}, "neurons": {"L0": {"value": 9.0}}}
     folder = write_scores(tmp_path / "s", line, {"feature": 4, "detection": 0.5}, rows=rows)
-    effects = {"recipe": "now", "feature": 4, "beta": 1.0, "reached": {"median": 0.9, "q05": 0.8, "q95": 1.0}}
+    effects = {"recipe": "now", "feature": 4, "beta": 1.0, "rows_on": 16, "rows_off": 15, "share": {"median": 0.9},
+               "missed": {"median": 2.0}}  # fmt: skip
     (folder / "interventions.jsonl").write_text(json.dumps(effects) + "\n" + json.dumps({**effects, "recipe": "old"}))
-    (folder / "interventions.json").write_text(json.dumps({"digest": "now"}))
+    recipe = {"beta": "max", "split": "val", "rows": 32}
+    (folder / "interventions.json").write_text(json.dumps({"digest": "now", "recipe": recipe}))
     scores = read_scores(folder, required=True)
     one, two = scores.of(3), scores.of(4)
     assert one.values == {"detection": 0.7}
@@ -260,7 +262,8 @@ def test_scores_are_read_as_evaluate_writes_them(tmp_path: Path) -> None:
     assert one.labels[0].label == "Fracture"
     assert one.matched is not None
     assert one.matched.f1 == pytest.approx(2 / 3)
-    assert [(e.name, e.median) for e in two.effects] == [("reached", 0.9)]
+    assert [(e.name, e.median) for e in two.effects] == [("its share of all change (1 is perfect)", 0.9)]
+    assert (two.setting, one.setting) == (Setting(1.0, True, 16, 15, "val"), None)
     assert scores.compared == (["detection", "L0"], [("sae-rad", [0.6, None]), ("neurons", [None, 9.0])])
     assert scores.of(99).values == {}
 
@@ -376,6 +379,22 @@ def test_a_feature_page_shows_images_reports_and_numbers(place: Place, whole: Pa
         assert system.train_reports[row] in page.text
     marked = " ".join(page.by_tag["mark"])
     assert system.description(busy).rstrip(".").split(". ")[0].lower().split()[-1] in marked.lower()
+
+
+def test_a_feature_page_says_how_it_was_set_by_hand(place: Place, tmp_path: Path, busy: int) -> None:
+    spread = {"median": 0.876, "q05": 0.5, "q95": 1.0}
+    line = {"feature": busy, "beta": 9.324, "rows_on": 16, "rows_off": 12, "reached_on": spread, "missed": spread,
+            "random": {"side": spread, "moved": spread}}  # fmt: skip
+    (tmp_path / "interventions.jsonl").write_text(json.dumps(line) + "\n")
+    (tmp_path / "interventions.json").write_text(json.dumps({"recipe": {"beta": "max", "split": "test"}}))
+    place.atlas(tmp_path / "a", "--features", 1, "--scores", tmp_path)
+    text = " ".join(Page(tmp_path / "a" / feature_page(busy)).text.split())
+    assert "Set to β = 9.32, its largest value on a training image; measured on 28 images of test: " in text
+    assert "16 with it on, 12 with it off." in text
+    assert "of the way to β, reached where it was on (1 is perfect)" in text
+    assert "the same after a step as long in a random direction (to compare with)" in text
+    assert "missed" not in text
+    assert text.count("0.876") == 2
 
 
 def test_a_feature_that_is_never_active_says_so(whole: Path) -> None:

@@ -389,6 +389,37 @@ def test_all_features_are_measured_and_written(run: Any, facts: Any, tmp_path: P
     assert "features by median" in answer.out
 
 
+def test_tables_are_whole_on_a_terminal_of_80_columns(run: Any, facts: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    answer = run("--all", "--rows", 8, "--out", "o")
+    assert answer.code == 0, answer.err
+    printed = answer.out.splitlines()
+    assert max(map(len, printed[:-1])) <= 80
+    assert " ".join(printed[1].split()) == "reached reached others' random taken"
+    assert " ".join(printed[2].split()) == "feature description β was on was off share change step's back"
+    by_feature = {line["feature"]: line for line in lines(Path("o"))}
+    rows = printed[3 : 3 + len(by_feature)]
+    assert {int(row.split()[0]) for row in rows} == set(by_feature)
+    names = [name for name, _ in cli_intervene.FEATURE_COLUMNS]
+    for row in rows:
+        line = by_feature[int(row.split()[0])]
+        values = [line["beta"], *(cli_intervene.median(line, name) for name in names)]
+        assert row.split()[-7:] == [cli_intervene._number(value) for value in values]
+    histogram = printed[printed.index(next(row for row in printed if row.startswith("features by median"))) + 3 :]
+    assert [row.split()[0] for row in histogram[: len(cli_intervene.BINS)]] == list(cli_intervene.BINS)
+
+
+def test_one_feature_is_spread_over_its_images(run: Any, facts: Any) -> None:
+    answer = run("--feature", facts[3], "--rows", 6, "--out", "o")
+    (line,) = lines(Path("o"))
+    assert f"feature {facts[3]}, over images" in answer.out
+    (row,) = (row for row in answer.out.splitlines() if row.startswith("effectiveness"))
+    reached = line["reached"]
+    assert row.split()[-4:] == [str(reached["n"]), *(f"{reached[key]:.2f}" for key in ("q05", "median", "q95"))]
+    assert "1 feature in" in answer.out
+    assert "1 features" not in answer.out
+
+
 def test_numbers_in_the_file_are_the_librarys(run: Any, config: Path, facts: Any, tmp_path: Path) -> None:
     feature = facts[0][1]
     assert run("--feature", feature, "--rows", 6, "--out", tmp_path / "o", "--seed", 0).code == 0

@@ -27,11 +27,17 @@ LINES_FILE, SUMMARY_FILE = "interventions.jsonl", "interventions.json"
 MOST_ACTIVE = 20
 """Features measured where none is named: the most often active on the split."""
 DEFAULT_ROWS = 32
-DISTRIBUTIONS = ("reached_on", "reached_off", "share", "returned_code", "random.moved")
-"""Measures whose distribution over features is shown."""
+DISTRIBUTIONS: Mapping[str, str] = {
+    "reached_on": "reached,\nwas on",
+    "reached_off": "reached,\nwas off",
+    "share": "share",
+    "returned_code": "taken\nback",
+    "random.moved": "moved by\nrandom step",
+}
+"""Measures whose distribution over features is shown, with their headings."""
 BINS = ("≤-0.1", *(f"{k / 10:.1f}" for k in range(11)), "≥1.1")
 """Of a histogram: values that round to these."""
-BAR_WIDTH, DIGITS = 14, 6
+BAR_WIDTH, DIGITS = 7, 6
 
 
 @click.command()
@@ -235,7 +241,7 @@ def _survey(subject: _Subject, features: Sequence[int], rows: int, folder: Path)
         write_json(folder / SUMMARY_FILE, {"recipe": recipe, "digest": key, **overall(list(lines.values()))})
     counts = subject.found.system.top.counts
     _print_survey(Console(), [lines[feature] for feature in sorted(features, key=lambda f: (-counts[f], f))], subject)
-    click.echo(f"{len(lines):,} features in {folder / LINES_FILE}")
+    click.echo(f"{_features(len(lines))} in {folder / LINES_FILE}, with all measures")
 
 
 def _measured(subject: _Subject, features: Sequence[int], rows: int, file: Path, key: str) -> dict[int, dict[str, Any]]:
@@ -307,11 +313,17 @@ def _names(lines: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def median(line: Mapping[str, Any], name: str) -> float | None:
     """Return the median over rows of one measure of a line; None where it has none."""
+    value = _named(line, name)
+    value = value.get("median") if isinstance(value, Mapping) else value
+    return None if value is None else float(value)
+
+
+def _named(line: Mapping[str, Any], name: str) -> Any:
+    """Return what a line has under a name, a control's as "random.reached"; None where it has nothing."""
     value: Any = line
     for part in name.split("."):
         value = value.get(part) if isinstance(value, Mapping) else None
-    value = value.get("median") if isinstance(value, Mapping) else value
-    return None if value is None else float(value)
+    return value
 
 
 def medians(lines: Sequence[Mapping[str, Any]], name: str) -> NDArray[np.float64]:
@@ -330,42 +342,68 @@ def histogram(values: NDArray[np.float64]) -> list[int]:
 
 def _print_survey(console: Console, lines: Sequence[Mapping[str, Any]], subject: _Subject) -> None:
     console.print(_features_table(lines[:MOST_ACTIVE], subject))
-    if len(lines) > MOST_ACTIVE:
-        console.print(f"{len(lines) - MOST_ACTIVE:,} more features are in the file.", highlight=False)
+    more = len(lines) - MOST_ACTIVE
+    if more > 0:
+        console.print(f"{more:,} more {'features are' if more > 1 else 'feature is'} in the file.", highlight=False)
+    console.print()
     console.print(_overall_table(lines))
     if len(lines) > 1:
+        console.print()
         console.print(_histograms_table(lines))
     unseen = sum(not line["rows_on"] for line in lines)
     if unseen:
-        console.print(f"{unseen:,} of {len(lines):,} features are active on no image of {subject.split}.")
+        verb = "is" if unseen == 1 else "are"
+        console.print(
+            f"{unseen:,} of {_features(len(lines))} {verb} active on no image of {subject.split}.", highlight=False
+        )
+
+
+def _features(count: int) -> str:
+    return f"{count:,} feature{'' if count == 1 else 's'}"
 
 
 FEATURE_COLUMNS: Sequence[tuple[str, str]] = (
-    ("gain", "gain"),
     ("reached_on", "reached\nwas on"),
     ("reached_off", "reached\nwas off"),
     ("share", "share"),
-    ("switched_on", "others\non"),
-    ("switched_off", "others\noff"),
-    ("returned", "returned"),
-    ("same", "same\nfeatures"),
     ("side", "others'\nchange"),
-    ("random.side", "random:\nothers'"),
-    ("random.moved", "random:\nmoved"),
+    ("random.side", "random\nstep's"),
+    ("returned_code", "taken\nback"),
 )
+"""The few measures that fit on a terminal of 80 columns beside a description; all of them are in the file."""
 
 
 def _features_table(lines: Sequence[Mapping[str, Any]], subject: _Subject) -> Table:
+    from rich.text import Text
+
+    table = _plain_table(f"do(feature, {subject.target.said}) on {subject.split}: medians over images")
+    table.add_column("feature", justify="right", no_wrap=True)
+    told = _descriptions(subject, [line["feature"] for line in lines])
+    if told:  # the only column that gives way
+        table.add_column("description")
+    for heading in ("β", *(heading for _, heading in FEATURE_COLUMNS)):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for line in lines:
+        text = [Text(told[line["feature"]] or "–", no_wrap=True, overflow="ellipsis")] if told else []
+        numbers = (_number(median(line, name)) for name, _ in FEATURE_COLUMNS)
+        table.add_row(str(line["feature"]), *text, _number(line["beta"]), *numbers)
+    return table
+
+
+def _descriptions(subject: _Subject, features: Sequence[int]) -> dict[int, str]:
+    """Return descriptions; none where a language model writes them, which nobody asked for here."""
+    system = subject.found.system
+    if system.options.describe.by == "llm":
+        return {}
+    system.describe(features)
+    return {feature: system.description(feature) for feature in features}
+
+
+def _plain_table(title: str) -> Table:
+    """Return a table without lines, which leaves the width to what it says."""
     from rich.table import Table
 
-    title = f"do(feature, {subject.target.said}) on {subject.split}: medians over images"
-    table = Table(title=title, title_justify="left")
-    for heading in ("feature", "images\non + off", "β", *(heading for _, heading in FEATURE_COLUMNS)):
-        table.add_column(heading, justify="right")
-    for line in lines:
-        numbers = [_number(median(line, name)) for name, _ in FEATURE_COLUMNS]
-        table.add_row(str(line["feature"]), f"{line['rows_on']} + {line['rows_off']}", _number(line["beta"]), *numbers)
-    return table
+    return Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0), pad_edge=False)
 
 
 MEASURES: Sequence[tuple[str, str]] = (
@@ -377,7 +415,7 @@ MEASURES: Sequence[tuple[str, str]] = (
     ("switched_on", "  others switched on (0)"),
     ("switched_off", "  others switched off (0)"),
     ("returned", "reversibility: of the way back to z (1)"),
-    ("returned_code", "  of the way back to its activations (1)"),
+    ("returned_code", "  taken back: of the change of activations (1)"),
     ("same", "  features active before and again (1)"),
     ("residue", "  left of β after setting it to 0 (0)"),
     ("random.moved", "random direction: the feature moves (0)"),
@@ -390,31 +428,30 @@ MEASURES: Sequence[tuple[str, str]] = (
 
 
 def _overall_table(lines: Sequence[Mapping[str, Any]]) -> Table:
-    from rich.table import Table
-
+    """Return how features' medians are spread; of a single feature, how its images are."""
     from systems.sae_rad.intervene import spread
 
-    table = Table(title=f"medians of {len(lines):,} features (perfect)", title_justify="left")
-    table.add_column("measure")
-    for heading in ("features", "mean", "5 %", "25 %", "50 %", "75 %", "95 %"):
-        table.add_column(heading, justify="right")
+    one = len(lines) == 1
+    title = f"feature {lines[0]['feature']}, over images" if one else f"medians of {_features(len(lines))}"
+    table = _plain_table(f"{title} (in brackets: what is perfect)")
+    table.add_column("measure", no_wrap=True)
+    for heading in ("images" if one else "features", "5 %", "median", "95 %"):
+        table.add_column(heading, justify="right", no_wrap=True)
     for name, text in MEASURES:
-        found = spread(medians(lines, name)) or {}
-        numbers = (_number(found.get(key)) for key in ("mean", "q05", "q25", "median", "q75", "q95"))
+        found = (_named(lines[0], name) if one else spread(medians(lines, name))) or {}
+        numbers = (_number(found.get(key)) for key in ("q05", "median", "q95"))
         table.add_row(text, f"{found.get('n', 0):,}", *numbers)
     return table
 
 
 def _histograms_table(lines: Sequence[Mapping[str, Any]]) -> Table:
-    from rich.table import Table
-
-    table = Table(title="features by median", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("", justify="right")
-    columns = {name: histogram(medians(lines, name)) for name in DISTRIBUTIONS}
-    for name in columns:
-        table.add_column(name)
+    table = _plain_table("features by median")
+    table.add_column("", justify="right", no_wrap=True)
+    columns = [histogram(medians(lines, name)) for name in DISTRIBUTIONS]
+    for heading in DISTRIBUTIONS.values():
+        table.add_column(heading, no_wrap=True)
     for place, label in enumerate(BINS):
-        table.add_row(label, *(_bar(counts[place], max(counts)) for counts in columns.values()))
+        table.add_row(label, *(_bar(counts[place], max(counts)) for counts in columns))
     return table
 
 

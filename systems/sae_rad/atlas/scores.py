@@ -17,6 +17,15 @@ INTERVENTIONS_FILE, INTERVENTIONS_SUMMARY = "interventions.jsonl", "intervention
 READ = (FEATURES_FILE, EVALUATION_FILE, INTERVENTIONS_FILE, INTERVENTIONS_SUMMARY)
 CHOSEN = "auroc_labels"
 """Held-out AUROC of the label that was chosen on the training images."""
+EFFECTS: Mapping[str, str] = {
+    "reached_on": "of the way to β, reached where it was on (1 is perfect)",
+    "reached_off": "of the way to β, reached where it was off (1 is perfect)",
+    "share": "its share of all change (1 is perfect)",
+    "side": "change of the other features, over the length of the step (0 is perfect)",
+    "random.side": "the same after a step as long in a random direction (to compare with)",
+    "returned_code": "of the change, taken back by setting it back (1 is perfect)",
+}
+"""Measures of an intervention that are shown, in plain words; a control's as "random.side"."""
 _SHOWN_APART = frozenset(
     {"feature", "train_count", "heldout_count", "mean_activation", "labels", "findings", "matched",
      "matched_at_threshold", CHOSEN}
@@ -48,11 +57,27 @@ class Effect:
     """One measure of what setting a feature by hand does, over images."""
 
     name: str
+    """In plain words, with what is perfect."""
     median: float
     low: float | None
     """5th percentile."""
     high: float | None
     """95th percentile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a feature was set by hand."""
+
+    beta: float | None
+    """What it was set to, in units of h."""
+    largest: bool
+    """Whether that is its largest value on a training image."""
+    rows_on: int | None
+    """Images it was measured on that had it on; and off."""
+    rows_off: int | None
+    split: str
+    """Of these images; "" where the file does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +91,8 @@ class FeatureScores:
     chosen: LabelScore | None = None
     """The label chosen on the training images."""
     effects: tuple[Effect, ...] = ()
+    setting: Setting | None = None
+    """How the effects came about."""
 
 
 @dataclass(frozen=True)
@@ -106,8 +133,8 @@ def read_scores(folder: Path | None, *, required: bool) -> Scores:
         return Scores()
     file = folder / FEATURES_FILE
     features = dict(_feature(file, number, line) for number, line in enumerate(read_lines(file), 1))
-    for feature, effects in _interventions(folder).items():
-        features[feature] = replace(features.get(feature, FeatureScores({})), effects=effects)
+    for feature, (effects, setting) in _interventions(folder).items():
+        features[feature] = replace(features.get(feature, FeatureScores({})), effects=effects, setting=setting)
     names = tuple(dict.fromkeys(name for scores in features.values() for name in scores.values))
     evaluation = read_json(folder / EVALUATION_FILE) if (folder / EVALUATION_FILE).exists() else {}
     recipe = _mapping(evaluation.get("recipe"))
@@ -139,24 +166,36 @@ def _feature_number(file: Path, number: int, line: Mapping[str, Any]) -> int:
     return feature
 
 
-def _interventions(folder: Path) -> dict[int, tuple[Effect, ...]]:
+def _interventions(folder: Path) -> dict[int, tuple[tuple[Effect, ...], Setting]]:
     """Return what interventions did, by feature, as far as they were made by the recipe of the summary."""
     file, summary = folder / INTERVENTIONS_FILE, folder / INTERVENTIONS_SUMMARY
-    recipe = read_json(summary).get("digest") if summary.exists() else None
+    told = read_json(summary) if summary.exists() else {}
+    digest, recipe = told.get("digest"), _mapping(told.get("recipe"))
     lines = [(_feature_number(file, k, line), line) for k, line in enumerate(read_lines(file), 1)]
-    return {feature: _effects(line) for feature, line in lines if recipe is None or line.get("recipe") == recipe}
+    ours = [(feature, line) for feature, line in lines if digest is None or line.get("recipe") == digest]
+    return {feature: (_effects(line), _setting(line, recipe)) for feature, line in ours}
 
 
-def _effects(line: Mapping[str, Any], prefix: str = "") -> tuple[Effect, ...]:
-    found: list[Effect] = []
-    for name, value in line.items():
-        if not isinstance(value, Mapping):
-            continue
-        median = _number(value.get("median"))
-        if median is None:
-            found += _effects(value, f"{prefix}{name}: ")
-        else:
-            found.append(Effect(prefix + name, median, _number(value.get("q05")), _number(value.get("q95"))))
+def _setting(line: Mapping[str, Any], recipe: Mapping[str, Any]) -> Setting:
+    on, off = (_number(line.get(key)) for key in ("rows_on", "rows_off"))
+    return Setting(
+        _number(line.get("beta")),
+        recipe.get("beta") == "max",
+        None if on is None else int(on),
+        None if off is None else int(off),
+        str(recipe.get("split") or ""),
+    )
+
+
+def _effects(line: Mapping[str, Any]) -> tuple[Effect, ...]:
+    found = []
+    for name, text in EFFECTS.items():
+        value: Any = line
+        for part in name.split("."):
+            value = _mapping(value).get(part)
+        value = _mapping(value)
+        if (median := _number(value.get("median"))) is not None:
+            found.append(Effect(text, median, _number(value.get("q05")), _number(value.get("q95"))))
     return tuple(found)
 
 

@@ -76,9 +76,9 @@ def atlas(
     Without --config and --set a RUN is read with its own configuration. The same command continues an atlas that was
     stopped.
     """
+    from bench.run import refuse_file
     from bench.store import locked
     from systems.sae_rad import opened as opening
-    from bench.run import refuse_file
     from systems.sae_rad.atlas.build import Choices, make
     from systems.sae_rad.atlas.finished import find_run
     from systems.sae_rad.atlas.site import check_folder

@@ -457,14 +457,19 @@ def tree(folder: Path) -> dict[str, bytes]:
     }
 
 
+def of_report(page: Path) -> bool:
+    return "reports" in page.relative_to(page.parents[2]).parts
+
+
 def test_the_same_command_makes_only_what_is_missing(place: Place, tmp_path: Path) -> None:
     out = tmp_path / "again"
     assert "20 pages written" in place.atlas(out, "--features", 12, run=place.run)
     before = tree(out)
     assert "0 pages written" in place.atlas(out, "--features", 12, run=place.run)
     page = pages(out / "features")[0]
-    image = sorted((out / "images").rglob("*.jpg"))[0]
-    uses = [file for file in pages(out) if image.name in file.read_text()]
+    used = {file: [p for p in pages(out) if file.name in p.read_text()] for file in (out / "images").rglob("*.jpg")}
+    # An image that reports show too is made again with the features' pages, and is then there for the reports'.
+    image, uses = min((file, where) for file, where in used.items() if where and not any(map(of_report, where)))
     page.unlink()
     image.unlink()
     assert f"{len({page, *uses})} pages written" in place.atlas(out, "--features", 12, run=place.run)

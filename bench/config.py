@@ -130,15 +130,20 @@ def parse_yaml(text: str, where: str) -> Any:
         raise BenchError(f"{place}: not valid YAML: {getattr(err, 'problem', None) or err}") from None
 
 
-def read_file(path: Path) -> dict[str, Any]:
-    """Return the sections of a configuration file."""
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file holds. Raises BenchError naming it where it cannot be read."""
     try:
         text = path.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as err:
         raise BenchError(f"{path}: not UTF-8 text: {err}") from None
     except OSError as err:
         raise BenchError(f"{path}: cannot be read: {err.strerror}") from None
-    return _sections(parse_yaml(text, str(path)), str(path))
+    return parse_yaml(text, str(path))
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Return the sections of a configuration file."""
+    return _sections(read_yaml(path), str(path))
 
 
 def embedded(name: str) -> dict[str, Any]:

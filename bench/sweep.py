@@ -23,7 +23,19 @@ from rich.console import Console
 
 from bench import plan, registry, scoring, store
 from bench import run as runner
-from bench.config import EMBEDDED, SECTIONS, Choices, Config, Entry, base, checked, embedded, parse_yaml, sections
+from bench.config import (
+    EMBEDDED,
+    SECTIONS,
+    Choices,
+    Config,
+    Entry,
+    base,
+    checked,
+    embedded,
+    parse_yaml,
+    read_yaml,
+    sections,
+)
 from bench.context import RunContext
 from bench.errors import BenchError, StorageFault
 from bench.options import Options
@@ -120,13 +132,7 @@ def _embedded(name: str) -> _Written:
 
 
 def _from_file(path: Path) -> _Written:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise BenchError(f"{path}: not UTF-8 text: {err}") from None
-    except OSError as err:
-        raise BenchError(f"{path}: cannot be read: {err.strerror}") from None
-    return _written(path.stem, str(path), path.parent, parse_yaml(text, str(path)))
+    return _written(path.stem, str(path), path.parent, read_yaml(path))
 
 
 def _written(name: str, source: str, folder: Path | None, raw: Any) -> _Written:

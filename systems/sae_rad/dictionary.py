@@ -92,7 +92,7 @@ class Projections:
         """Return the k largest activations of each row, worked out in float64 pair by pair."""
         check_rows(z, self.weights.shape[1], "reading features")
         weights = torch.from_numpy(self.weights)
-        parts = [_empty()]
+        parts = []
         with matmul_precision("float32"):
             for _, block in blocks(z, _ROWS, "reading features"):
                 x = block.astype(np.float64) * self.scale
@@ -155,17 +155,13 @@ class Neurons:
         """Return the k largest deviations of each row."""
         n = len(self.mean)
         check_rows(z, n, "reading neurons")
-        parts = [_empty()]
+        parts = []
         for _, block in blocks(z, _ROWS, "reading neurons"):
             x = (block.astype(np.float64) - self.mean) / self.std
             ids = np.where(x > 0, np.arange(n), np.arange(n) + n)
             order = np.argsort(ids, axis=1)
             parts.append(_largest(np.take_along_axis(ids, order, 1), np.take_along_axis(np.abs(x), order, 1), self.k))
         return Active.joined(parts)
-
-
-def _empty() -> Active:
-    return Active(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))
 
 
 def _largest(ids: NDArray[Any], values: Floats, k: int) -> Active:

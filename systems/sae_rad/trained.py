@@ -116,11 +116,13 @@ class Active:
 
     @classmethod
     def joined(cls, parts: Sequence[Active]) -> Active:
-        """Return the rows of all parts, one after the other; at least one part."""
-        counts = np.concatenate([np.diff(part.indptr) for part in parts])
-        features, activations = ([getattr(p, name) for p in parts] for name in ("features", "activations"))
-        indptr = np.concatenate([[0], counts.cumsum()]).astype(np.int64)
-        return cls(indptr, np.concatenate(features), np.concatenate(activations))
+        """Return the rows of all parts, one after the other; no row of no parts."""
+        counts = np.concatenate([np.zeros(0, np.int64), *(np.diff(part.indptr) for part in parts)])
+        return cls(
+            np.concatenate([[0], counts.cumsum()]).astype(np.int64),
+            np.concatenate([np.zeros(0, np.int32), *(part.features for part in parts)]),
+            np.concatenate([np.zeros(0, np.float32), *(part.activations for part in parts)]),
+        )
 
 
 @contextmanager

@@ -603,10 +603,7 @@ def judge_controls(
     """Return the scores of `judge_features` with descriptions that cannot be true, on the same items."""
     system = opened.system
     drawn = _drawn(system, features, active, cases, references, seed, items)
-    wrong: dict[Control, Mapping[int, str]] = {
-        "shuffled descriptions": shuffled_descriptions(described(system, features), seed=seed),
-        "shuffled reports": shuffled_reports(system, features, seed=seed),
-    }
+    wrong = _wrong(system, described(system, features), seed)
     return {control: _judged(judge, drawn, said) for control, said in wrong.items()}
 
 
@@ -634,12 +631,16 @@ def plan_questions(
     own = dict.fromkeys(features, "unknown") if costly else described(system, features)
     said: list[Mapping[int, str]] = [own]
     if controls:
-        said += [own, own] if costly else _wrong(system, own, seed)
+        said += [own, own] if costly else _wrong(system, own, seed).values()
     return sum(_calls(judge, drawn, texts) for texts in said)
 
 
-def _wrong(system: SAERad, own: Mapping[int, str], seed: int) -> list[Mapping[int, str]]:
-    return [shuffled_descriptions(own, seed=seed), shuffled_reports(system, own, seed=seed)]
+def _wrong(system: SAERad, own: Mapping[int, str], seed: int) -> dict[Control, Mapping[int, str]]:
+    """Return the descriptions of each control, for the features of `own`."""
+    return {
+        "shuffled descriptions": shuffled_descriptions(own, seed=seed),
+        "shuffled reports": shuffled_reports(system, own, seed=seed),
+    }
 
 
 def _calls(judge: Judge, drawn: Mapping[int, FeatureItems], said: Mapping[int, str]) -> int:

@@ -60,7 +60,7 @@ class RandomDirections:
         from systems.sae_rad.trained import Active, blocks, check_rows
 
         check_rows(z, self.weights.shape[1], "reading random directions")
-        parts = [Active(np.zeros(1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32))]
+        parts = []
         for _, block in blocks(z, _ROWS, "reading random directions"):
             x = block.astype(np.float64) - self.mean
             rows, features, values = self._above(x)

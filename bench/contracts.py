@@ -141,6 +141,43 @@ class TrainingSet(Protocol):
         ...
 
 
+# ------------------------------------------------------------------ assets
+
+
+@dataclass(frozen=True, slots=True)
+class HubFiles:
+    """Files of a repository of the Hugging Face hub: weights, tokenizer, processor."""
+
+    repository: str
+    """"microsoft/rad-dino"."""
+    revision: str | None = None
+    """Branch, tag or commit; None: the hub's main."""
+    files: tuple[str, ...] = ()
+    """Names or glob patterns; none: all."""
+    gated: bool = False
+    """Whether its terms are to be accepted on its page first."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerScript:
+    """A worker: its environment is what is fetched."""
+
+    script: Path
+
+
+@dataclass(frozen=True, slots=True)
+class ServerModel:
+    """A model that a server holds, which only its own command can fetch."""
+
+    command: str
+    """"ollama pull llama3:70b-instruct"."""
+
+
+Asset = HubFiles | WorkerScript | ServerModel
+"""What a plugin needs from a network before it can work. Any plugin may have ``assets() -> Sequence[Asset]``; it is
+light: nothing is loaded, fetched or asked."""
+
+
 # ------------------------------------------------------------------ systems
 
 
@@ -183,8 +220,12 @@ class PlanLine:
 class System(Protocol):
     """Writes the findings of cases.
 
-    May also have ``plan(train, cases) -> Sequence[PlanLine]``: what a run takes, for ``--dry-run``. It spends nothing:
-    no encoding, no training, no question to a chat model.
+    May also have
+
+    - ``plan(train, cases) -> Sequence[PlanLine]``: what a run takes, for ``--dry-run``. It spends nothing: no encoding,
+      no training, no question to a chat model;
+    - ``details() -> Mapping[str, Any]``: once prepared, what a reader of the reports should know beside the options, as
+      JSON (versions of its own environment, weights found, how it generates); written to details.json.
     """
 
     Options: ClassVar[type]

@@ -35,6 +35,14 @@ def _private_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
     os.umask(mask)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out what needs a package registry, where no one said that there is one."""
+    if not os.environ.get("BENCH_TEST_NETWORK"):
+        for item in items:
+            if item.get_closest_marker("network"):
+                item.add_marker(pytest.mark.skip(reason="needs a package registry: set BENCH_TEST_NETWORK=1"))
+
+
 @pytest.fixture
 def bench(capsys: pytest.CaptureFixture[str]) -> Callable[..., Answer]:
     """Run the command line in this process."""

@@ -1,0 +1,1 @@
+"""Systems and annotators that run in a process and an environment of their own (docs/workers.md)."""

@@ -84,9 +84,9 @@ def find(kind: Kind, spec: str) -> Found:
     path, _, attribute = spec.rpartition(":")
     if path.endswith(".py"):
         return _from_file(kind, spec, Path(path), attribute)
-    if spec.endswith(".py"):
-        raise BenchError(f"{kind} {spec!r}: name the class too, {spec}:ClassName")
     names = table(kind)
+    if spec.endswith(".py") and spec.partition(":")[0] not in names:
+        raise BenchError(f"{kind} {spec!r}: name the class too, {spec}:ClassName")
     if spec in names:
         point = names[spec]
         return Found(kind, spec, spec, _import(point, kind), source=_origin(point))
@@ -140,7 +140,8 @@ def as_label(name: str) -> str:
 
 def default_label(found: Found) -> str:
     """Return the label of a plugin that no configuration labels: its name, and what its spec fills in."""
-    return "/".join([found.name, *(as_label(Path(str(value)).name) for value in found.preset.values())])
+    filled = (Path(str(value)).name.removesuffix(".py") for value in found.preset.values())
+    return "/".join([found.name, *map(as_label, filled)])
 
 
 def help_line(plugin: Any) -> str:

@@ -1,0 +1,218 @@
+"""What a worker runs in: an environment built by uv for its script, a Python of the user's, or a container.
+
+uv keeps one environment a script, the same that ``uv run --script`` uses by hand. Once built it is noted in the cache
+and started without asking uv again; another dependency block, or an environment that is gone, has it built anew.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bench import store
+from bench.contracts import Context
+from bench.errors import BenchError, Unavailable, missing_package
+from bench.workers.words import last_words
+
+HELPER = Path(__file__).with_name("bench_worker.py")
+_BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
+"""The inline metadata of PEP 723, as its reference implementation finds it."""
+PASSED = re.compile(
+    r"PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_\w+|TZ|TERM|TMPDIR|LD_LIBRARY_PATH|XDG_\w+|SSL_CERT_\w+|REQUESTS_CA_BUNDLE"
+    r"|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|ROCR_\w+|HIP_\w+|HSA_\w+|TORCH\w*|PYTORCH_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+"
+)
+"""Environment variables that a worker is given: what it takes to run, no key, and no path of a dataset."""
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """How to start a worker, and how to end what a signal to it does not reach."""
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    stop: tuple[str, ...] = field(default=())
+
+
+def metadata(script: Path) -> str:
+    """Return the inline metadata block of a script. Raises BenchError where it has none or more than one."""
+    try:
+        text = script.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise BenchError(f"worker {script}: cannot be read: {err}") from None
+    blocks = [match["content"] for match in _BLOCK.finditer(text)]
+    if len(blocks) != 1:
+        raise BenchError(
+            f"worker {script}: {len(blocks) or 'no'} blocks of inline metadata; one is needed, that begins with the "
+            "line '# /// script', ends with '# ///' and names the packages it needs (PEP 723)"
+        )
+    return "".join(line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines(keepends=True))
+
+
+def file_digest(script: Path) -> str:
+    """Return 16 hex digits of a script's SHA-256."""
+    return sha256(script.read_bytes()).hexdigest()[:16]
+
+
+def command(
+    runner: str, script: Path, folders: Sequence[Path], context: Context, wanted: Sequence[str] = (), gpu: bool = True
+) -> Command:
+    """Return how `script` is started; with uv, its environment is built first where it is not there yet.
+
+    folders: what the worker reads and, the first, writes (its work folder); a container sees no other. Raises
+    Unavailable where it cannot be had.
+    """
+    script = script.resolve()
+    kind, _, what = runner.partition(":")
+    environment = _environment(context, script, wanted)
+    if kind == "uv":
+        return Command((str(uv_python(script, context)), str(script)), environment)
+    if kind == "python":
+        return Command((str(_executable(what)), str(script)), environment)
+    written = {folders[0].resolve(), Path(environment["HF_MODULES_CACHE"]).resolve()}
+    read = {folder.resolve() for folder in (*folders, script.parent, HELPER.parent)}
+    binds = [f"{folder}:{folder}:{'rw' if folder in written else 'ro'}" for folder in sorted(read | written)]
+    build = _apptainer if kind == "apptainer" else _docker
+    return build(what, script, binds, environment, gpu)
+
+
+def _environment(context: Context, script: Path, wanted: Sequence[str]) -> dict[str, str]:
+    modules = context.cache("workers", f"modules-{file_digest(script)}")
+    passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name) or name in wanted}
+    return {
+        **passed,
+        "BENCH_WORKER": "1",
+        "PYTHONPATH": str(HELPER.parent),
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "HF_HUB_OFFLINE": "1",  # the weights are there before a worker starts; it fetches nothing by itself
+        "HF_MODULES_CACHE": str(modules),
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+
+
+def _executable(path: str) -> Path:
+    found = Path(path).expanduser()
+    if not found.is_file() or not os.access(found, os.X_OK):
+        raise BenchError(f"runner 'python:{path}': no such executable; name the python of an environment, …/bin/python")
+    return found.absolute()
+
+
+# ------------------------------------------------------------------ uv
+
+
+def uv_binary() -> str:
+    """Return the path of uv: the one on the PATH, else the package's. Raises Unavailable."""
+    if found := shutil.which("uv"):
+        return found
+    try:
+        from uv import find_uv_bin
+    except ImportError:
+        raise missing_package("a worker's environment", "uv", "workers") from None
+    return str(find_uv_bin())
+
+
+def built(script: Path, context: Context) -> Path | None:
+    """Return the Python of the environment built for a script as it is now, or None."""
+    try:
+        noted = json.loads(_note(script, context).read_text())
+        python = Path(noted["python"])
+        return python if noted["metadata"] == _identity(script) and python.exists() else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def uv_python(script: Path, context: Context) -> Path:
+    """Return the Python of a script's environment, built where it is not there. Raises Unavailable."""
+    if (python := built(script, context)) is not None:
+        return python
+    metadata(script)
+    with context.progress(f"building the environment of {script.parent.name}/{script.name}", None):
+        _uv("sync", script)
+        python = Path(_uv("python", script, "find").strip().splitlines()[-1])
+    store.write_json(_note(script, context), {"metadata": _identity(script), "python": str(python)})
+    return python
+
+
+def _note(script: Path, context: Context) -> Path:
+    return context.cache("workers", "environments") / f"{sha256(str(script.resolve()).encode()).hexdigest()[:16]}.json"
+
+
+def _identity(script: Path) -> str:
+    """Return what an environment is built from: another one has it built anew."""
+    return sha256(metadata(script).encode()).hexdigest()[:16]
+
+
+def _uv(what: str, script: Path, *more: str) -> str:
+    """Run one command of uv on a script. Raises Unavailable with uv's last words."""
+    from bench.assets.wheels import wheelhouse
+
+    offline: list[str] = []
+    if (wheels := wheelhouse(script)) is not None and what == "sync":
+        offline = ["--offline", "--no-index", "--find-links", str(wheels)]
+    argv = [uv_binary(), what, *more, "--no-config" if wheels else "--no-progress", *offline, "--script", str(script)]
+    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    if done.returncode == 0:
+        return done.stdout
+    raise Unavailable(
+        f"the environment of the worker {script} cannot be built:\n{last_words(done.stderr)}",
+        "without a network, `bench assets import` brings what it needs (docs/assets.md); another Python or your own "
+        "environment: the option runner (docs/workers.md)",
+    )
+
+
+# ------------------------------------------------------------------ containers
+
+
+def _engine(name: str) -> str:
+    if found := shutil.which(name):
+        return found
+    raise Unavailable(f"the runner {name} is not installed: no {name} on the PATH", "install it, or set runner to uv")
+
+
+def _in_container(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables that mean something inside: not this machine's paths."""
+    kept = re.compile(r"BENCH_WORKER|PYTHON\w+|HF_\w+|TOKENIZERS_PARALLELISM|CUDA_VISIBLE_DEVICES|OMP_NUM_THREADS|LANG")
+    return {name: value for name, value in environment.items() if kept.fullmatch(name)}
+
+
+def _apptainer(image: str, script: Path, binds: list[str], environment: Mapping[str, str], gpu: bool) -> Command:
+    inside = [f"{name}={value}" for name, value in _in_container(environment).items()]
+    argv = [
+        _engine("apptainer"), "exec", "--containall", "--cleanenv", *(["--nv"] if gpu and _nvidia() else []),
+        *(part for bind in binds for part in ("--bind", bind)),
+        *(part for pair in inside for part in ("--env", pair)),
+        str(Path(image).expanduser()), "python3", str(script),
+    ]  # fmt: skip
+    return Command(tuple(argv), environment)
+
+
+def _docker(image: str, script: Path, binds: list[str], environment: Mapping[str, str], gpu: bool) -> Command:
+    docker, name = _engine("docker"), f"bench-worker-{uuid.uuid4().hex[:12]}"
+    argv = [
+        docker, "run", "--rm", "--interactive", "--init", "--network", "none", "--name", name,
+        "--user", f"{os.getuid()}:{os.getgid()}", *(["--gpus", "all"] if gpu and _nvidia() else []),
+        *(part for bind in binds for part in ("--volume", bind)),
+        *(part for pair in _in_container(environment).items() for part in ("--env", "=".join(pair))),
+        image, "python3", str(script),
+    ]  # fmt: skip
+    return Command(tuple(argv), environment, (docker, "kill", name))
+
+
+def _nvidia() -> bool:
+    return shutil.which("nvidia-smi") is not None
+
+
+def describe(runner: str, script: Path) -> dict[str, Any]:
+    """Return what a run records of how a worker was started."""
+    return {"script": script.name, "script_sha256": file_digest(script), "runner": runner.partition(":")[0]}

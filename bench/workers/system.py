@@ -1,0 +1,164 @@
+"""Systems whose model runs in a worker: its script, its options, its weights; the harness does the rest."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, ClassVar
+
+from bench.config import digest
+from bench.contracts import Asset, Case, Context, Evidence, PlanLine, Report, TrainingSet
+from bench.errors import BenchError
+from bench.workers.crew import Packed, Task
+from bench.workers.options import ModelOptions, ScriptOptions, WorkerOptions
+from bench.workers.worker import Weights, Worker
+
+
+class WorkerSystem:
+    """A system that runs in an environment of its own.
+
+    A subclass names its `Options` (a subclass of `WorkerOptions`, or of `ModelOptions` where it has weights) and its
+    `script`, and may narrow the `files` it needs of the weights' repository. Where that brings code of its own
+    (`remote_code`), a hub id goes with a revision in the configuration: code runs of no other.
+    """
+
+    Options: ClassVar[type[WorkerOptions]]
+    script: ClassVar[Path]
+    files: ClassVar[tuple[str, ...]] = ()
+    remote_code: ClassVar[bool] = False
+    gated: ClassVar[bool] = False
+
+    def __init__(self, options: WorkerOptions, context: Context) -> None:
+        self.options, self._context = options, context
+        self._worker: Worker[Case] = Worker("write", self.worker_script(), options, self.weights(), context, self._pack)
+
+    def worker_script(self) -> Path:
+        """Return the script."""
+        return self.script
+
+    def weights(self) -> Weights | None:
+        """Return which weights the worker is given, None where it needs none."""
+        if not isinstance(self.options, ModelOptions):
+            return None
+        options = self.options
+        return Weights(options.model, options.revision, self.files, gated=self.gated, remote_code=self.remote_code)
+
+    def fingerprint(self) -> str:
+        """Return what identifies script, options and weights."""
+        return digest(self._worker.identity())
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the weights and the environment."""
+        return self._worker.assets()
+
+    def plan(self, train: TrainingSet, cases: Sequence[Case]) -> Sequence[PlanLine]:  # noqa: ARG002
+        """Return how many cases there are to write, and what is still to be fetched."""
+        return [PlanLine("reports to write", len(cases), "cases"), *self._worker.plan()]
+
+    def prepare(self, train: TrainingSet) -> None:  # noqa: ARG002 (nothing is learnt)
+        """Fetch the weights, build the environment, start the worker: whatever is not there yet."""
+        self._worker.prepare()
+
+    def generate(self, cases: Sequence[Case]) -> Iterator[Report]:
+        """Yield a report a case, as the workers answer."""
+        for answered in self._worker.answers([Task(case.id, case) for case in cases]):
+            yield self._report(answered.id, answered.message)
+
+    def _report(self, case_id: str, message: Mapping[str, Any]) -> Report:
+        if "error" in message:
+            return Report(case_id, "", error=str(message["error"]), seconds=_seconds(message))
+        text, notes = message.get("text"), message.get("notes") or ()
+        if not isinstance(text, str):
+            raise BenchError(f"the worker {self._worker.name} answered {case_id!r} with {text!r}, which is no text")
+        return Report(case_id, text, tuple(_evidence(self._worker.name, notes)), seconds=_seconds(message))
+
+    def facts(self) -> Mapping[str, float]:
+        """Return the numbers that the worker told of its model."""
+        return self._worker.facts()
+
+    def details(self) -> Mapping[str, Any]:
+        """Return script, weights, device, versions of the environment, and how the model generates."""
+        return self._worker.details()
+
+    # -------------------------------------------------------------- cases on their way
+
+    @contextmanager
+    def _pack(self, lane: str, tasks: Sequence[Task[Case]]) -> Iterator[Packed]:
+        """Copy the images of cases to a folder of the worker's, for as long as the cases are under way."""
+        folder = self._worker.folder(lane) / "images"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        failed: dict[str, str] = {}
+        items = []
+        try:
+            for number, task in enumerate(tasks):
+                try:
+                    items.append(_item(task.item, folder, number))
+                except OSError as err:
+                    failed[task.id] = f"{err.filename}: the image cannot be read: {err.strerror}"
+            yield Packed(items, failed)
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _item(case: Case, folder: Path, number: int) -> dict[str, Any]:
+    """Return a case as the protocol has it: no patient, no study, no path of the dataset."""
+    images = []
+    for place, image in enumerate(case.images):
+        copy = folder / f"{number}-{place}{image.path.suffix}"
+        shutil.copyfile(image.path, copy)
+        images.append({"path": str(copy), "view": image.view, "role": image.role})
+    priors = [{"text": p.text, "findings": p.findings, "minutes_before": p.minutes_before} for p in case.priors]
+    return {
+        "id": case.id,
+        "images": images,
+        "indication": case.indication,
+        "technique": case.technique,
+        "comparison": case.comparison,
+        "priors": priors,
+    }
+
+
+def _seconds(message: Mapping[str, Any]) -> float | None:
+    with suppress(KeyError, TypeError, ValueError):
+        return round(float(message["seconds"]), 4)
+    return None
+
+
+def _evidence(worker: str, notes: Any) -> Iterable[Evidence]:
+    try:
+        return [Evidence("note", str(label), None, str(text)) for label, text in notes]
+    except (TypeError, ValueError):
+        raise BenchError(f"the worker {worker}: notes are pairs of a label and a text, not {notes!r}") from None
+
+
+class ScriptSystem(WorkerSystem):
+    """A worker script of your own: worker:./model.py, run in the environment that it asks for."""
+
+    Options = ScriptOptions
+    argument = "script"
+
+    def worker_script(self) -> Path:
+        """Return the script that the options name."""
+        return script_of(self.options)
+
+    def weights(self) -> Weights | None:
+        """Return the weights that the options name."""
+        return weights_of(self.options)
+
+
+def script_of(options: WorkerOptions) -> Path:
+    """Return the script that options name. Raises BenchError where there is no such file."""
+    assert isinstance(options, ScriptOptions)
+    script = Path(options.script).expanduser()
+    if not script.is_file():
+        raise BenchError(f"worker: script {options.script!r}: no such file")
+    return script
+
+
+def weights_of(options: WorkerOptions) -> Weights | None:
+    """Return the weights that options name."""
+    assert isinstance(options, ScriptOptions)
+    return None if options.model is None else Weights(options.model, options.revision)

@@ -1,0 +1,201 @@
+"""One script in workers: its weights, its environment, its processes. What systems and annotators share."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from bench import hub
+from bench.contracts import Asset, Context, HubFiles, PlanLine, WorkerScript
+from bench.errors import BenchError
+from bench.workers import environment
+from bench.workers.bench_worker import PROTOCOL
+from bench.workers.crew import Answered, Crew, Lane, Pack, Task, facts_of
+from bench.workers.options import ScriptOptions, WorkerOptions, own
+from bench.workers.process import Log, Process
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Weights:
+    """A folder of weights, or a repository of the hub at a revision."""
+
+    model: str
+    revision: str | None = None
+    files: tuple[str, ...] = ()
+    gated: bool = False
+    remote_code: bool = False
+
+    @property
+    def local(self) -> Path | None:
+        """The folder, where the weights are one."""
+        folder = Path(self.model).expanduser()
+        return folder.resolve() if folder.is_dir() else None
+
+    def check(self) -> None:
+        """Raise BenchError where the options cannot be meant."""
+        if self.local is not None and self.revision is not None:
+            raise BenchError(f"revision {self.revision!r}: {self.model} is a folder, which has no revisions")
+        if self.local is None and self.model.startswith((".", "/", "~")):
+            raise BenchError(f"model {self.model!r}: no such folder")
+        if self.local is None and self.remote_code and self.revision is None:
+            raise BenchError(
+                f"{self.model} brings code of its own, which runs only at a revision that the configuration names: "
+                f"read it at https://huggingface.co/{self.model}/commits/main and set the option revision to the commit"
+            )
+
+    def wanted(self) -> HubFiles:
+        """Return what is needed of the hub."""
+        return HubFiles(self.model, self.revision, self.files, self.gated)
+
+    def identity(self, context: Context) -> Any:
+        """Return what identifies the weights: the content of a folder; repository and revision of the hub's."""
+        if (folder := self.local) is None:
+            return {"repository": self.model, "revision": self.revision}
+        files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
+        return {p.relative_to(folder).as_posix(): hub.file_sha256(p, context) for p in files}
+
+    def folder(self, context: Context) -> Path:
+        """Return the folder of the weights, fetched where they are not there. Raises Unavailable."""
+        return self.local or hub.snapshot(self.wanted(), context, "model")
+
+    def found(self) -> Path | None:
+        """Return the folder of the weights, None where they would have to be fetched."""
+        return self.local or hub.cached_snapshot(self.wanted())
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") or part == "__pycache__" for part in path.parts)
+
+
+class Worker(Generic[T]):
+    """The workers of one script; started on first use, one a device."""
+
+    def __init__(
+        self,
+        task: Literal["write", "annotate"],
+        script: Path,
+        options: WorkerOptions,
+        weights: Weights | None,
+        context: Context,
+        pack: Pack[T],
+    ) -> None:
+        self._task, self.script, self.options, self._weights, self._context = task, script, options, weights, context
+        self.name = f"{script.parent.name}/{script.name}"
+        if weights is not None:
+            weights.check()
+        self._folder: Path | None = None
+        self.notes: dict[str, None] = {}
+        names = [f"{i}" for i in range(len(options.devices))]
+        self._crew = Crew([Lane(name, self._starter(name), pack) for name in names])
+
+    def _starter(self, lane: str) -> Any:
+        """Return what starts the process of a lane."""
+        device = self.options.devices[int(lane)]
+        return lambda: self._start(lane, device)
+
+    # -------------------------------------------------------------- before a start
+
+    def identity(self) -> Any:
+        """Return what identifies script, options and weights."""
+        return {
+            "protocol": PROTOCOL,
+            "script": environment.file_digest(self.script),
+            "options": {k: v for k, v in own(self.options).items() if k not in ("model", "revision", "script")},
+            "weights": self._weights.identity(self._context) if self._weights else None,
+        }
+
+    def assets(self) -> Sequence[Asset]:
+        """Return what is fetched from a network."""
+        hub_files = [self._weights.wanted()] if self._weights is not None and self._weights.local is None else []
+        return [*hub_files, *([WorkerScript(self.script)] if self.options.runner == "uv" else [])]
+
+    def plan(self) -> Sequence[PlanLine]:
+        """Return what is still to be fetched or built before a start."""
+        fetched = self._weights is None or self._weights.found() is not None
+        ready = self.options.runner != "uv" or environment.built(self.script, self._context) is not None
+        lines = [] if fetched else [PlanLine("weights to fetch", 1, "repository", f"weights {self._weights}")]
+        return lines + ([] if ready else [PlanLine("environment to build", 1, "environment", f"env {self.script}")])
+
+    def folder(self, lane: str) -> Path:
+        """Return (made if need be) the work folder of a lane."""
+        folder = self._context.workdir.resolve() / f"worker-{lane}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    # -------------------------------------------------------------- under way
+
+    def prepare(self) -> None:
+        """Fetch, build and start, so that what cannot work is told before the first case."""
+        if self._weights is not None:
+            self._folder = self._weights.folder(self._context)
+        self._command(self._crew.lanes[0].name, self.options.devices[0])
+        with self._context.progress(f"loading {self.name}", None):
+            self._crew.lanes[0].ready()
+
+    def _command(self, lane: str, device: str) -> environment.Command:
+        folders = [self.folder(lane), *([self._folder] if self._folder is not None else [])]
+        if self._folder is not None and self._folder.parent.name == "snapshots":
+            folders.append(self._folder.parent.parent)  # a snapshot's files are links to blobs beside it
+        options = self.options
+        return environment.command(
+            options.runner, self.script, folders, self._context, options.environment, gpu=device != "cpu"
+        )
+
+    def _start(self, lane: str, device: str) -> tuple[Process, dict[str, Any]]:
+        folder = self.folder(lane)
+        process = Process(self.name, self._command(lane, device), folder, Log(folder / "worker.log"))
+        try:
+            return process, process.start(
+                {"task": self._task, "options": self._given(), "device": device, "batch_size": self.options.batch_size},
+                self.options.load_timeout_s,
+            )
+        except BaseException:
+            process.close(kill=True)
+            raise
+
+    def _given(self) -> dict[str, Any]:
+        """Return the options as the worker gets them: the weights as the folder where they lie."""
+        options = self.options
+        given = dict(options.options) if isinstance(options, ScriptOptions) else dict(own(options))
+        given.pop("revision", None)
+        return {**given, "model": str(self._folder)} if self._folder is not None else given
+
+    def answers(self, tasks: Sequence[Task[T]], *, keep: bool = False) -> Iterator[Answered]:
+        """Yield an answer a task; the workers end with the last, unless they are kept for more."""
+        if self._weights is not None and self._folder is None:
+            self._folder = self._weights.folder(self._context)
+        options = self.options
+        yield from self._crew.answers(tasks, options.batch_size, options.timeout_s, self._note, keep=keep)
+
+    def _note(self, text: str) -> None:
+        self.notes[text] = None
+
+    def close(self) -> None:
+        """End the workers."""
+        self._crew.close()
+
+    # -------------------------------------------------------------- what is known of it
+
+    def facts(self) -> Mapping[str, float]:
+        """Return the finite numbers that the worker told of its model."""
+        told = facts_of(self._crew.lanes).get("facts", {})
+        return {str(k): float(v) for k, v in told.items() if isinstance(v, int | float) and math.isfinite(v)}
+
+    def details(self) -> Mapping[str, Any]:
+        """Return what a reader should know: script, weights, device, versions, how the model generates."""
+        said = {k: v for k, v in facts_of(self._crew.lanes).items() if k != "facts"}
+        weights: dict[str, Any] = {}
+        if self._weights is not None:
+            commit = self._folder.name if self._folder is not None and self._weights.local is None else None
+            weights = {"model": self._weights.model, "revision": self._weights.revision, "commit": commit}
+        return {
+            **environment.describe(self.options.runner, self.script),
+            **said,
+            "weights": weights,
+            "notes": list(self.notes),
+        }

@@ -330,13 +330,9 @@ def test_a_hub_that_cannot_be_reached_is_said_so(
     hub: Path, context: RunContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from huggingface_hub import constants
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    def unreachable(*_: object, **__: object) -> str:
-        raise LocalEntryNotFoundError("no network")
 
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("huggingface_hub.snapshot_download", unreachable)
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # the port of "discard", where nothing answers
     with pytest.raises(Unavailable, match="cannot be reached"):
         RadDino(RadDinoOptions(), context).fingerprint()
 

@@ -316,23 +316,3 @@ def test_undefined_and_failed_cases_are_counted_below_the_table(bench: Bench) ->
     Path("p.csv").write_text("id,candidate,reference\na,,There is edema.\nb,There is edema.,There is edema.\n")
     answer = bench("score", "p.csv", "-c", "demo", "--metrics", "radfact", "--out", "o", "--columns", "full")
     assert "p: RadFact-P: 1 of 2 cases undefined, left out" in answer.out
-
-
-def test_the_hub_is_waited_for_once(monkeypatch: pytest.MonkeyPatch, context: Any) -> None:
-    import huggingface_hub
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    from bench import hub
-
-    asked = []
-
-    def away(repository: str, name: str, **more: Any) -> str:
-        asked.append((name, more.get("local_files_only", False)))
-        raise LocalEntryNotFoundError("nothing here")
-
-    monkeypatch.setattr(huggingface_hub, "hf_hub_download", away)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    for name in ("a.bin", "b.bin"):
-        with pytest.raises(Unavailable, match=f"{name} of some/repo is not in .* cannot be reached"):
-            hub.fetch_file("some/repo", name, None, context, "checkpoint")
-    assert asked == [("a.bin", True), ("a.bin", False), ("b.bin", True)]

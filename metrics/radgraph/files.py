@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Context
-from bench.errors import BenchError, Unavailable, missing_package
-from bench.hub import fetch_file, file_sha256, quiet
+from bench.contracts import Context, HubFiles
+from bench.errors import BenchError, Unavailable
+from bench.hub import cached_snapshot, fetch_file, fetch_snapshot, file_sha256
 from bench.store import read_json, write_json
 
 REPOSITORY = "StanfordAIMI/RRG_scorers"
@@ -24,6 +24,8 @@ UNPACKED = ".unpacked.json"
 TOKENIZERS = ("tokenizer.json", "vocab.txt", "vocab.json")
 ENCODER_FILES = (CONFIG, *TOKENIZERS, "tokenizer_config.json", "merges.txt", "special_tokens_map.json")
 """What is read of the encoder: its weights come with the model's own."""
+ENCODER_WANTED = (CONFIG, "tokenizer*.json", "vocab.*", "merges.txt*", "special_tokens_map.json*")
+"""What is fetched of the encoder: a configuration, and what there is of a tokeniser."""
 PROVENANCE = frozenset({"_name_or_path", "_commit_hash", "transformers_version"})
 """Keys of an encoder's configuration that say where it was made, not what it computes."""
 
@@ -185,38 +187,15 @@ def _encoder(name: str, context: Context) -> Path:
         if not _usable(folder):
             raise BenchError(f"{folder}: no encoder, {CONFIG} or a tokeniser ({', '.join(TOKENIZERS)}) is missing")
         return folder
-    if (cached := _snapshot(name, local=True)) is not None and _usable(cached):
+    wanted = HubFiles(name, None, ENCODER_WANTED)
+    cached = cached_snapshot(wanted)
+    if cached is not None and _usable(cached):
         return cached
-    remedy = (
-        f"on a connected machine run `hf download {name} --include '*.json' '*.txt'`, carry its HF_HOME "
-        "(~/.cache/huggingface) here and set HF_HOME and HF_HUB_OFFLINE=1; or set encoder to a folder with them"
-    )
-    try:
-        with context.progress(f"fetching the tokeniser of {name}", None):
-            fetched = _snapshot(name, local=False)
-    except OSError as err:
-        why = (str(err).splitlines() or [type(err).__name__])[0]
-        raise Unavailable(f"configuration and tokeniser of {name} cannot be fetched: {why}", remedy) from None
-    if fetched is None or not _usable(fetched):
-        raise Unavailable(f"configuration and tokeniser of {name} are not on this machine", remedy)
+    fetched = fetch_snapshot(wanted, context, "encoder")
+    if not _usable(fetched):
+        raise BenchError(f"{name} on the Hugging Face hub has no tokeniser ({', '.join(TOKENIZERS)}): set encoder")
     return fetched
 
 
 def _usable(folder: Path) -> bool:
     return (folder / CONFIG).is_file() and any((folder / name).is_file() for name in TOKENIZERS)
-
-
-def _snapshot(name: str, *, local: bool) -> Path | None:
-    """Return the folder of a hub id's files, None where they are not here and may not (or cannot) be asked for."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        raise missing_package(f"the encoder {name}", "huggingface_hub", "clinical") from None
-    try:
-        with quiet():
-            return Path(snapshot_download(name, allow_patterns=[*ENCODER_FILES], local_files_only=local))
-    except HFValidationError as err:
-        raise BenchError(f"encoder {name!r}: neither a folder nor an id of the Hugging Face hub: {err}") from None
-    except LocalEntryNotFoundError:
-        return None

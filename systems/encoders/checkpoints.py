@@ -11,15 +11,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Context
-from bench.errors import BenchError, Unavailable, missing_package
-from bench.hub import file_sha256, quiet
+from bench.contracts import Context, HubFiles
+from bench.errors import BenchError, Unavailable
+from bench.hub import cached_snapshot, fetch_snapshot, file_sha256
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
 """Where the image processor's settings stand; the first that is there counts."""
 PICKLES = ("pytorch_model.bin", "pytorch_model.bin.index.json")
-WANTED = (CONFIG, *PROCESSOR_FILES, WEIGHTS_INDEX, "model*.safetensors")
+WANTED = (CONFIG, "*processor_config.json", "model*.safetensors", "model*.safetensors.index.json")
 """What is fetched of a hub repository."""
 PROVENANCE = frozenset({"_name_or_path", "_commit_hash", "transformers_version"})
 """Keys of JSON files that say where a checkpoint was made, not what it computes."""
@@ -40,67 +40,16 @@ def locate(model: str, revision: str | None, context: Context) -> Path:
         return _checked(folder, model)
     if not is_hub_id(model):
         raise Unavailable(f"no folder {folder}", "give the folder of a checkpoint (config.json, model.safetensors …)")
-    cached = _snapshot(model, revision, local=True)
+    wanted = HubFiles(model, revision, WANTED)
+    cached = cached_snapshot(wanted)
     if cached is not None and _whole(cached):
         return cached
-    with context.progress(f"fetching {model}", None):
-        return _checked(_fetched(model, revision), model)
+    return _checked(fetch_snapshot(wanted, context, "model"), model)
 
 
 def is_hub_id(model: str) -> bool:
     """Return whether a name may be an id of the hub, and is surely no path."""
     return not model.startswith((".", "~", "/")) and model.count("/") <= 1 and "\\" not in model
-
-
-def _snapshot(model: str, revision: str | None, *, local: bool) -> Path | None:
-    """Return the folder of a hub id's files, or None where a local look finds none."""
-    try:
-        from huggingface_hub import snapshot_download
-        from huggingface_hub.errors import HFValidationError, LocalEntryNotFoundError
-    except ImportError:
-        raise missing_package(f"the encoder {model}", "huggingface_hub", "hf") from None
-    try:
-        with quiet():
-            return Path(snapshot_download(model, revision=revision, allow_patterns=[*WANTED], local_files_only=local))
-    except HFValidationError as err:
-        raise BenchError(f"model {model!r}: neither a folder nor an id of the Hugging Face hub: {err}") from None
-    except LocalEntryNotFoundError:
-        if local:
-            return None
-        raise
-
-
-def _fetched(model: str, revision: str | None) -> Path:
-    from huggingface_hub import constants
-    from huggingface_hub.errors import GatedRepoError, LocalEntryNotFoundError, RepositoryNotFoundError
-
-    named = f"the weights of {model}" + (f" at revision {revision}" if revision else "")
-    if constants.HF_HUB_OFFLINE:
-        raise Unavailable(f"{named} are not in {constants.HF_HUB_CACHE}, and HF_HUB_OFFLINE is set", remedy(model))
-    try:
-        folder = _snapshot(model, revision, local=False)
-    except GatedRepoError:
-        raise Unavailable(f"{named} are gated", f"accept the terms at https://huggingface.co/{model}") from None
-    except RepositoryNotFoundError:
-        raise Unavailable(
-            f"the Hugging Face hub has no model {model}", "check the id, or log in: hf auth login"
-        ) from None
-    except LocalEntryNotFoundError:
-        why = f"{named} are not in {constants.HF_HUB_CACHE}, and the Hugging Face hub cannot be reached"
-        raise Unavailable(why, remedy(model)) from None
-    except OSError as err:
-        why = (str(err).splitlines() or [type(err).__name__])[0]
-        raise Unavailable(f"{named} cannot be fetched: {why}", remedy(model)) from None
-    assert folder is not None  # only a local look answers None
-    return folder
-
-
-def remedy(model: str) -> str:
-    """Return how the weights come to a machine without a network."""
-    return (
-        f"on a connected machine run `hf download {model}`, carry its HF_HOME (~/.cache/huggingface) here and set "
-        "HF_HOME and HF_HUB_OFFLINE=1; or name a folder that holds them as encoder: hf:/folder"
-    )
 
 
 def _whole(folder: Path) -> bool:

@@ -18,9 +18,9 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.contracts import Context
+from bench.contracts import Context, HubFiles
 from bench.errors import BenchError, Unavailable
-from bench.hub import fetch_file, quiet
+from bench.hub import quiet, snapshot
 from bench.store import write_json
 from systems.encoders import checkpoints
 from systems.encoders.hf import Network, PassOptions, VisionEncoder, explained, load_processor, need_packages
@@ -184,21 +184,11 @@ def _located(like: str, context: Context) -> Path:
         if not checkpoints.is_hub_id(like):
             known = " or ".join(SIZES)
             raise Unavailable(f"untrained: no folder {folder}", f"set like to {known}, a folder, or a hub id")
-        folder = _fetched(like, context)
+        wanted = HubFiles(like, None, (checkpoints.CONFIG, checkpoints.PROCESSOR_FILES[0]))
+        folder = snapshot(wanted, context, "like")
     if not (folder / checkpoints.CONFIG).is_file():
         raise Unavailable(f"untrained: {like} has no {checkpoints.CONFIG}", "give the folder that holds it")
     checkpoints.processor_file(folder, like)
-    return folder
-
-
-def _fetched(like: str, context: Context) -> Path:
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        folder = fetch_file(like, checkpoints.CONFIG, None, context, "like").parent
-        fetch_file(like, checkpoints.PROCESSOR_FILES[0], None, context, "like")
-    except HFValidationError as err:
-        raise BenchError(f"untrained: like {like!r}: neither a folder nor an id of the hub: {err}") from None
     return folder
 
 

@@ -189,13 +189,12 @@ class Model:
             "do_sample": False,
             "use_cache": True,
         }
-        self.settings = self._settings(folder)
+        self.settings = self._settings()
         self.facts = {"parameters": sum(p.numel() for p in self.model.parameters())}
 
-    def _settings(self, folder: Path) -> dict[str, Any]:
+    def _settings(self) -> dict[str, Any]:
         shown = [name for name in ("lateral", "prior", "indication", "technique", "comparison") if self.options[name]]
         return {
-            "weights": folder.name,
             "grounding": self.options["grounding"],
             "shown beside the frontal image, where a case has it": shown,
             "earlier report": self.options["prior_report"] if self.options["prior"] else "none",

@@ -154,12 +154,10 @@ def _identity(script: Path) -> str:
 
 def _uv(what: str, script: Path, *more: str) -> str:
     """Run one command of uv on a script. Raises Unavailable with uv's last words."""
-    from bench.assets.wheels import wheelhouse
+    from bench.assets.wheels import sync_options
 
-    offline: list[str] = []
-    if (wheels := wheelhouse(script)) is not None and what == "sync":
-        offline = ["--offline", "--no-index", "--find-links", str(wheels)]
-    argv = [uv_binary(), what, *more, "--no-config" if wheels else "--no-progress", *offline, "--script", str(script)]
+    offline = sync_options(script) if what == "sync" else []
+    argv = [uv_binary(), what, *more, "--no-progress", *offline, "--script", str(script)]
     environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
     done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env=environment, check=False)
     if done.returncode == 0:

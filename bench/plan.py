@@ -19,26 +19,34 @@ from bench.context import RunContext
 from bench.contracts import Case, Encoder, PlanLine
 from bench.errors import BenchError, Unavailable
 from bench.run import DatasetTraining, Split, open_dataset, open_split
+from bench.shards import Shard, answered_anywhere
 
 SAMPLE = 16
 """Images encoded to measure an encoder's rate."""
 
 
-def print_plan(console: Console, config: Config, out: Path, context: RunContext) -> None:
-    """Resolve and print. Raises BenchError where the run itself would; a metric that cannot run is only named."""
+def print_plan(console: Console, config: Config, out: Path, context: RunContext, shard: Shard | None = None) -> None:
+    """Resolve and print. Raises BenchError where the run itself would; a metric that cannot run is only named.
+
+    With a shard, what its share of the cases takes, and nothing of scores.
+    """
     dataset = open_dataset(config, context)
     split = open_split(config, dataset, context)
     train = DatasetTraining(dataset, frozenset(case.id for case in split.cases))
     rows: list[tuple[str, str, str]] = [("dataset", config.dataset.use, _dataset(split, train, context))]
     missing: list[str] = []
     seen: set[tuple[str, str]] = set()
+    cases = split.cases if shard is None else shard.share(split.cases)
     for entry in config.systems:
-        what, why = _system(entry, train, split.cases, context, seen)
+        share = [] if shard is None else _share(shard, cases, out / entry.label)
+        what, why = _system(entry, train, cases, context, seen)
         missing += [entry.label] if why else []
-        rows.append(("system", entry.label, "\n".join([*([f"– {why}"] if why else []), *what])))
+        rows.append(("system", entry.label, "\n".join([*share, *([f"– {why}"] if why else []), *what])))
     for spec, encoder in context.built("encoder").items():
-        rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *split.cases], context)))
-    for entry in config.metrics:
+        rows.append(("encoder", spec, _encoder(encoder, spec, [*train.cases, *cases], context)))
+    if shard is not None:
+        rows.append(("metric", "–", "none: the run that gathers the shards scores"))
+    for entry in config.metrics if shard is None else ():
         metric, _ = scoring.build(entry, context)
         if isinstance(metric, scoring.Missing):
             rows.append(("metric", entry.label, f"– {metric.reason}"))
@@ -61,6 +69,11 @@ def _print(console: Console, rows: Sequence[tuple[str, str, str]]) -> None:
         table.add_row(*(Text(cell, overflow="fold") for cell in row))
     console.print(table)
     console.print("Dry run: no report was made and nothing was trained.")
+
+
+def _share(shard: Shard, cases: Sequence[Case], run: Path) -> list[str]:
+    done = len(answered_anywhere(run).intersection(case.id for case in cases))
+    return [f"shard {shard}: {len(cases):,} cases, {done:,} of them answered"]
 
 
 def _dataset(split: Split, train: DatasetTraining, context: RunContext) -> str:

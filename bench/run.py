@@ -3,28 +3,34 @@
 A run folder holds, in the order they are written: ``run.json`` (resolved configuration, fingerprints, versions),
 ``cases.jsonl``, ``reports.jsonl`` (appended as reports come), ``stats/`` (a line a pair and metric), ``tables/`` (of
 metrics that have any), ``facts.json``, ``problems.jsonl``, ``summary.json`` and, last, ``done.json``; ``usage.jsonl``
-has a line for each call of the command that asked a chat model.
+has a line for each call of the command that asked a chat model, ``details.json`` what a system tells of how it makes
+its reports, ``shards/`` what shards of the run made.
 """
 
 from __future__ import annotations
 
 import os
-import time
-import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 
-from bench import cachedir, machine, registry, scoring, store
+from bench import cachedir, machine, registry, scoring, shards, store
 from bench.config import Config, Entry, RunOptions, digest
 from bench.context import RunContext
-from bench.contracts import Case, Dataset, Evidence, Pair, Problem, Report, System
+from bench.contracts import Case, Dataset, Pair, Problem, Report, System
 from bench.errors import BenchError
-from bench.run_folder import SHOWN, finish, llms, open_run, write_usage
+from bench.reporting import Reporting
+from bench.run_folder import SHOWN, finish, llms, open_run, some, write_usage
+from bench.shards import Shard, State
+from bench.workers.options import WorkerOptions
+
+_KINDS: Mapping[str, registry.Kind] = {"systems": "system", "annotators": "annotator"}
+"""Sections of a configuration whose plugins may run in workers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +39,26 @@ class Outcome:
 
     folder: Path
     summary: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """What became of one system's shard: how far it and the others of the same division are."""
+
+    label: str
+    folder: Path
+    """Of the run."""
+    states: Sequence[State]
+
+    def line(self) -> str:
+        """Return how far the shards are, and what to do where all of them are done."""
+        told = f"{self.label}: {shards.told(self.states)}"
+        return f"{told}; the same command without --shard gathers and scores" if self.done else told
+
+    @property
+    def done(self) -> bool:
+        """Whether all cases are answered."""
+        return all(state.done for state in self.states)
 
 
 @dataclass(frozen=True)
@@ -50,7 +76,7 @@ class DatasetTraining:
         if shared := self.held_out.intersection(case.id for case in cases):
             raise BenchError(
                 f"{len(shared)} cases are in the training split and in the split reported on, e.g. "
-                f"{_some(sorted(shared))}: choose another split"
+                f"{some(sorted(shared))}: choose another split"
             )
         return cases
 
@@ -140,9 +166,9 @@ def _check_cases(cases: Sequence[Case], references: Mapping[str, str], config: C
         raise BenchError(f"{where}: no case to report on; bench doctor shows what was read and left out")
     ids = [case.id for case in cases]
     if len(set(ids)) < len(ids):
-        raise BenchError(f"{where}: case ids are not unique: {_some(sorted({i for i in ids if ids.count(i) > 1}))}")
+        raise BenchError(f"{where}: case ids are not unique: {some(sorted({i for i in ids if ids.count(i) > 1}))}")
     if missing := [case_id for case_id in ids if case_id not in references]:
-        raise BenchError(f"{where}: {len(missing)} cases have no reference: {_some(missing)}")
+        raise BenchError(f"{where}: {len(missing)} cases have no reference: {some(missing)}")
 
 
 def _draw(cases: Sequence[Case], options: RunOptions) -> Sequence[Case]:
@@ -151,11 +177,6 @@ def _draw(cases: Sequence[Case], options: RunOptions) -> Sequence[Case]:
     rng = np.random.default_rng([options.seed, len(cases)])
     chosen = sorted(rng.permutation(len(cases))[: options.limit].tolist())
     return [cases[i] for i in chosen]
-
-
-def _some(ids: Sequence[str]) -> str:
-    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
-    return ", ".join(ids[:SHOWN]) + more
 
 
 # ------------------------------------------------------------------ running
@@ -174,28 +195,53 @@ def refuse_file(out: Path) -> None:
 
 
 def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_failed: bool) -> list[Outcome]:
-    """Run every system of the configuration; what is finished or half done in `out` is continued, not repeated."""
-    split = open_split(config, open_dataset(config, context), context)
+    """Run every system of the configuration; what is finished or half done in `out` is continued, not repeated.
+
+    What shards of the same run made is gathered.
+    """
+    split, train = _opened(config, out, context)
     scoring.check_metrics(config.metrics, context, strict=strict)
+    outcomes = []
+    for entry in config.systems:
+        folder = out / entry.label
+        with shards.whole(folder), _accounted(folder, context):
+            one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
+            outcomes.append(one.run(allow_failed=allow_failed))
+    if strict:
+        refuse_null(outcomes)
+    return outcomes
+
+
+def run_shard(config: Config, out: Path, context: RunContext, shard: Shard, *, allow_failed: bool) -> list[Share]:
+    """Let every system of the configuration report on one share of the cases; nothing is scored."""
+    split, train = _opened(config, out, context)
+    shares = []
+    for entry in config.systems:
+        folder = out / entry.label
+        with store.locked(folder, shared=True):
+            one = OneRun(config, entry, folder, split, train, context.for_run(shard.folder(folder) / "work"))
+            shares.append(one.run_shard(shard, allow_failed=allow_failed))
+    return shares
+
+
+def _opened(config: Config, out: Path, context: RunContext) -> tuple[Split, DatasetTraining]:
+    split = open_split(config, open_dataset(config, context), context)
     if context.problems:
         context.console.print(
             f"Split {split.split}: {len(context.problems):,} entries of the dataset left out or faulty "
             f"(listed in {out}/*/problems.jsonl), e.g. {_problem_line(next(iter(context.problems.values())))}",
             markup=False,
         )
-    train = DatasetTraining(split.dataset, frozenset(case.id for case in split.cases))
-    outcomes = []
-    for entry in config.systems:
-        folder = out / entry.label
-        with store.locked(folder):
-            one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
-            try:
-                outcomes.append(one.run(allow_failed=allow_failed))
-            finally:
-                write_usage(folder, context)
-    if strict:
-        refuse_null(outcomes)
-    return outcomes
+    return split, DatasetTraining(split.dataset, frozenset(case.id for case in split.cases))
+
+
+@contextmanager
+def _accounted(folder: Path, context: RunContext) -> Iterator[None]:
+    """Write what questions to chat models took, however the block ends."""
+    try:
+        yield
+    finally:
+        write_usage(folder, context)
 
 
 def refuse_null(outcomes: Sequence[Outcome]) -> None:
@@ -225,13 +271,31 @@ class OneRun:
         """Go through the stages; each finds what a former call left."""
         system = self._build()
         self._open(system)
-        self._write_cases()
-        reports = self._reports(system)
+        gathered = {str(shard): folder for shard, folder in shards.found(self.folder).items()}
+        reports = self._reporting(system, self.folder, self.split.cases, shards=gathered).reports()
         failed = [report for report in reports.values() if report.error is not None]
         if failed and not allow_failed:
-            raise BenchError(self._failure(failed))
+            raise BenchError(self._failure(failed, len(reports), "scores them as empty reports, counted and shown"))
         summary = self._score(system, reports, len(failed))
         return Outcome(self.folder, summary)
+
+    def run_shard(self, shard: Shard, *, allow_failed: bool) -> Share:
+        """Report on a share of the cases, those left out that the run or another shard has answered."""
+        system = self._build()
+        with store.locked(self.folder, ".opening", wait=True):  # of several that begin at once one writes run.json
+            self._open(system)
+        folder, cases = shard.folder(self.folder), shard.share(self.split.cases)
+        with store.locked(folder), _accounted(folder, self.context):
+            elsewhere = shards.answered_anywhere(self.folder) - shards.answered(folder)
+            reports = self._reporting(system, folder, cases, elsewhere=frozenset(elsewhere)).reports()
+        failed = [report for report in reports.values() if report.error is not None and report.id not in elsewhere]
+        if failed and not allow_failed:
+            raise BenchError(self._failure(failed, len(cases), "leaves them to the run that gathers the shards"))
+        ids = [case.id for case in self.split.cases]
+        return Share(self.entry.label, self.folder, shards.states(self.folder, shard.n, ids))
+
+    def _reporting(self, system: System, folder: Path, cases: Sequence[Case], **more: Any) -> Reporting:
+        return Reporting(self.entry.label, system, folder, cases, self.split.dataset, self.train, self.context, **more)
 
     # -------------------------------------------------------------- run.json
 
@@ -250,17 +314,28 @@ class OneRun:
         }
         source = registry.find("system", self.entry.use).source
         more = {"config_source": self.config.source, "system_source": source}
-        if changed := open_run(self.folder, same, self.context.device, **more):
-            self.context.console.print(
-                f"{self.folder}: continued with other package versions: {'; '.join(changed)}", markup=False
-            )
+        changed = open_run(self.folder, same, self.context.device, free=self._free(), **more)
+        for what, lines in changed.items():
+            self.context.console.print(f"{self.folder}: continued with other {what}: {'; '.join(lines)}", markup=False)
+        self._write_cases()
+
+    def _free(self) -> list[str]:
+        """Return the keys of the configuration that say where and how workers run, which no report hangs on."""
+        config = self.config.of_system(self.entry.label)
+        found = []
+        for section, kind in _KINDS.items():
+            for label, options in config.get(section, {}).items():
+                if issubclass(registry.find(kind, options["use"]).plugin.Options, WorkerOptions):
+                    found += [f"config.{section}.{label}.{name}" for name in WorkerOptions.model_fields]
+        return found
 
     def _write_cases(self) -> None:
         lines = [
             {
                 "id": case.id,
                 "group": case.group,
-                "images": [str(image.path) for image in case.images],
+                "images": [str(image.path) for image in case.images if image.role == "current"],
+                "prior_images": [str(image.path) for image in case.images if image.role == "prior"],
                 "indication": case.indication,
                 "reference": self.split.references[case.id],
                 "contaminated": case.id in self.split.contaminated,
@@ -269,75 +344,11 @@ class OneRun:
         ]
         store.write_text(self.folder / "cases.jsonl", "".join(store.json_line(line) for line in lines))
 
-    # -------------------------------------------------------------- reports.jsonl
-
-    def _reports(self, system: System) -> dict[str, Report]:
-        """Return case id → report, in the order of the cases; only what is not answered yet is asked."""
-        file = self.folder / "reports.jsonl"
-        asked = {case.id for case in self.split.cases}
-        reports = {r.id: r for r in (report_from_line(line, file) for line in store.read_lines(file))}
-        if strange := sorted(set(reports) - asked):
-            raise BenchError(f"{file}: reports on cases that were not asked: {_some(strange)}")
-        todo = [c for c in self.split.cases if c.id not in reports or reports[c.id].error is not None]
-        if todo:
-            self._prepare(system)
-            with store.Appender(file) as out:
-                self._guard(f"generating with {self.entry.label}", lambda: self._generate(system, todo, reports, out))
-        if todo or not (self.folder / "facts.json").exists():
-            self._learned(system, prepared=bool(todo))
-        ordered = {case.id: reports[case.id] for case in self.split.cases}
-        if todo:
-            store.write_text(file, "".join(store.json_line(asdict(report)) for report in ordered.values()))
-        return ordered
-
-    def _prepare(self, system: System) -> None:
-        self._guard(f"preparing {self.entry.label}", lambda: system.prepare(self.train))
-
-    def _learned(self, system: System, *, prepared: bool) -> None:
-        """Keep what is known once the system is prepared: its facts, and what it could not use."""
-        if not prepared:
-            self._prepare(system)
-        for problem in self.split.dataset.problems():
-            self.context.problem(problem)
-        problems = [asdict(problem) for problem in self.context.problems.values()]
-        store.write_text(self.folder / "problems.jsonl", "".join(store.json_line(line) for line in problems))
-        store.write_json(self.folder / "facts.json", dict(system.facts()))
-
-    def _generate(self, system: System, todo: Sequence[Case], reports: dict[str, Report], out: store.Appender) -> None:
-        waiting = {case.id for case in todo}
-        with self.context.progress(self.entry.label, len(self.split.cases), "reports") as bar:
-            bar.advance(len(self.split.cases) - len(todo))
-            for report in _timed(system.generate(todo)):
-                if report.id not in waiting:
-                    raise BenchError(f"system {self.entry.label!r} reported on {report.id!r}, not asked or asked once")
-                waiting.remove(report.id)
-                out.write(asdict(report))
-                reports[report.id] = report
-                bar.advance()
-        for case_id in sorted(waiting):
-            report = Report(case_id, "", error="the system gave no report")
-            out.write(asdict(report))
-            reports[case_id] = report
-
-    def _guard(self, doing: str, work: Callable[[], None]) -> None:
-        """Run a plugin's code; an exception of its own becomes one message, its traceback a file."""
-        try:
-            work()
-        except (BenchError, OSError):
-            raise
-        except Exception as err:
-            log = self.folder / "error.log"
-            store.write_text(log, traceback.format_exc())
-            raise BenchError(
-                f"{doing} failed: {type(err).__name__}: {err}\n  The traceback is in {log}. "
-                "Reports made so far are kept; the same command continues."
-            ) from err
-
-    def _failure(self, failed: Sequence[Report]) -> str:
+    def _failure(self, failed: Sequence[Report], n_cases: int, allowed: str) -> str:
         first = "\n".join(f"  {report.id}: {report.error}" for report in failed[:SHOWN])
         return (
-            f"{self.folder}: {len(failed)} of {len(self.split.cases)} cases have no report:\n{first}\n"
-            "The same command asks them again; --allow-failed scores them as empty reports, counted and shown."
+            f"{self.folder}: {len(failed)} of {n_cases} cases have no report:\n{first}\n"
+            f"The same command asks them again; --allow-failed {allowed}."
         )
 
     # -------------------------------------------------------------- scores
@@ -365,23 +376,3 @@ class OneRun:
         }
         finish(self.folder, summary)
         return summary
-
-
-def report_from_line(line: Mapping[str, Any], file: Path) -> Report:
-    """Return the report of a line of reports.jsonl."""
-    try:
-        if not isinstance(line["text"], str) or not isinstance(line["id"], str):
-            raise TypeError("id and text are strings")
-        evidence = tuple(Evidence(**item) for item in line.get("evidence", ()))
-        return Report(line["id"], line["text"], evidence, line.get("error"), line.get("seconds"))
-    except (KeyError, TypeError) as err:
-        raise BenchError(f"{file}: a line is no report ({err}); delete it to ask the case again") from None
-
-
-def _timed(reports: Iterable[Report]) -> Iterable[Report]:
-    """Fill in the seconds between one report and the next where the system does not say."""
-    last = time.perf_counter()
-    for report in reports:
-        now = time.perf_counter()
-        yield report if report.seconds is not None else replace(report, seconds=round(now - last, 4))
-        last = time.perf_counter()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,23 @@ from bench import machine, store
 from bench.cachedir import cache_root
 from bench.config import PARTS, digest
 from bench.context import RunContext
+from bench.contracts import Evidence, Report
 from bench.errors import BenchError
 
 SHOWN = 5
-RESULTS = ("cases.jsonl", "reports.jsonl", "stats", "facts.json", "summary.json", "done.json")
+RESULTS = ("cases.jsonl", "reports.jsonl", "shards", "stats", "facts.json", "summary.json", "done.json")
 """What a run writes after its run.json."""
+DETAILS, OTHER_DETAILS = "details.json", "details-other.jsonl"
 
 
-def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) -> list[str]:
-    """Write run.json, or check that what is there is the same run; return the package versions that changed since.
+def open_run(
+    folder: Path, same: Mapping[str, Any], device: str, *, free: Collection[str] = (), **more: Any
+) -> dict[str, list[str]]:
+    """Write run.json, or check that what is there is the same run; return what else changed since, by what it is.
 
-    `same` is what makes two runs the same one, `more` is recorded beside it. Raises BenchError naming the keys that
-    differ, and where the folder holds reports of which no run.json tells how they were made.
+    `same` is what makes two runs the same one, but for the dotted keys `free`, which say how it is done and not what;
+    `more` is recorded beside it. Raises BenchError naming the keys that differ, and where the folder holds reports of
+    which no run.json tells how they were made.
     """
     file = folder / "run.json"
     if not file.exists():
@@ -37,16 +43,62 @@ def open_run(folder: Path, same: Mapping[str, Any], device: str, **more: Any) ->
             "machine": machine.describe(device),
         }
         store.write_json(file, {**recorded, **more, **same})
-        return []
+        return {}
     before = store.read_json(file)
     if more.get("credentialed") and not before.get("credentialed"):
         store.write_json(file, {**before, "credentialed": True})
-    if changed := differences({key: before.get(key) for key in same}, same):
+    changed = differences({key: before.get(key) for key in same}, same)
+    otherwise = [line for line in changed if line.partition(": ")[0] in free]
+    if differ := [line for line in changed if line not in otherwise]:
         raise BenchError(
-            f"{folder}: holds another run; these differ: {'; '.join(changed[:SHOWN])}. "
+            f"{folder}: holds another run; these differ: {'; '.join(differ[:SHOWN])}. "
             "Choose another --out, or delete the folder."
         )
-    return differences(before.get("versions", {}), machine.versions())
+    versions = differences(before.get("versions", {}), machine.versions())
+    return {what: lines for what, lines in (("package versions", versions), ("settings", otherwise)) if lines}
+
+
+def keep_details(folder: Path, details: Mapping[str, Any], source: str) -> list[str]:
+    """Keep what a system tells of how its reports are made; return what differs from what it told first.
+
+    The first are in details.json. Each other one is a line of details-other.jsonl, with its `source` and when it came.
+    Raises TypeError or ValueError where they are no JSON object.
+    """
+    told: dict[str, Any] = json.loads(json.dumps(dict(details), allow_nan=False))
+    file = folder / DETAILS
+    if not file.exists():
+        store.write_json(file, told)
+        return []
+    first, others = store.read_json(file), folder / OTHER_DETAILS
+    if told != first and all(line.get("details") != told for line in store.read_lines(others)):
+        with store.Appender(others) as out:
+            out.write({"from": source, "since": datetime.now(UTC).isoformat(timespec="seconds"), "details": told})
+    return differences(first, told)
+
+
+def details_of(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:
+    """Return (source, details) of all that a run's system told of how its reports are made; "" is the first's."""
+    if not (folder / DETAILS).exists():
+        return []
+    others = [(str(line.get("from")), line.get("details") or {}) for line in store.read_lines(folder / OTHER_DETAILS)]
+    return [("", store.read_json(folder / DETAILS)), *others]
+
+
+def report_from_line(line: Mapping[str, Any], file: Path) -> Report:
+    """Return the report of a line of reports.jsonl."""
+    try:
+        if not isinstance(line["text"], str) or not isinstance(line["id"], str):
+            raise TypeError("id and text are strings")
+        evidence = tuple(Evidence(**item) for item in line.get("evidence", ()))
+        return Report(line["id"], line["text"], evidence, line.get("error"), line.get("seconds"))
+    except (KeyError, TypeError) as err:
+        raise BenchError(f"{file}: a line is no report ({err}); delete it to ask the case again") from None
+
+
+def some(ids: Sequence[str]) -> str:
+    """Return the first few of `ids`, and how many more there are."""
+    more = f" and {len(ids) - SHOWN} more" if len(ids) > SHOWN else ""
+    return ", ".join(ids[:SHOWN]) + more
 
 
 def context_of(folder: Path, recorded: Mapping[str, Any]) -> RunContext:

@@ -17,7 +17,8 @@ from bench import registry, scoring, store
 from bench.config import Entry
 from bench.contracts import Column, Mark, Metric, Pair, SmallTable
 from bench.errors import BenchError, Unavailable
-from bench.run_folder import context_of
+from bench.run_folder import context_of, details_of
+from bench.shards import answered_anywhere
 
 COLUMN_ORDER = ("RadFact-P", "RadFact-R", "RadFact", "BL4", "RG-L", "MTR", "RGER", "Ma-5", "Ma-14", "Mi-5", "Mi-14")
 """Columns of the paper's Table 1, in its order."""
@@ -181,14 +182,56 @@ def print_runs(console: Console, path: Path, *, full: bool) -> None:
                 (folder, summary)
             )
         else:
-            answered = len(store.read_lines(folder / "reports.jsonl"))
+            answered = len(answered_anywhere(folder))
             total = store.read_json(folder / "run.json").get("n_cases", "?")
             console.print(f"{folder}: not finished: {answered} of {total} reports", markup=False)
     for runs in finished.values():
         print_scores(console, [summary for _, summary in runs], full=full)
         for folder, summary in runs:
             console.print(f"{summary['label']}: {folder}", markup=False, highlight=False)
+            for line in made_by(folder):
+                console.print(f"  {line}", markup=False, highlight=False)
         console.print(f"One case: bench show {folder} --case {_first_case(folder)}", markup=False, highlight=False)
+
+
+SHOWN_VERSIONS = ("torch", "transformers")
+"""Packages of a system's own environment that its line in `bench show` names; details.json has all."""
+
+
+def made_by(folder: Path) -> list[str]:
+    """Return how a run's reports were made, as far as its system tells: weights, settings, its own environment."""
+    return list(dict.fromkeys(f"{source}: {line}" if source else line for source, line in _told(folder)))
+
+
+def _told(folder: Path) -> Iterable[tuple[str, str]]:
+    for source, details in details_of(folder):
+        if told := "; ".join(filter(None, (_weights(details), _settings(details), _environment(details)))):
+            yield source, told
+
+
+def _weights(details: Mapping[str, Any]) -> str:
+    weights = _mapping(details.get("weights"))
+    if not weights.get("model"):
+        return ""
+    at = weights.get("commit") or weights.get("revision")
+    return f"{weights['model']}@{at}" if at else str(weights["model"])
+
+
+def _settings(details: Mapping[str, Any]) -> str:
+    settings = _mapping(details.get("settings"))
+    return f"generated with {', '.join(f'{key}={value}' for key, value in settings.items())}" if settings else ""
+
+
+def _environment(details: Mapping[str, Any]) -> str:
+    versions = _mapping(details.get("versions"))
+    parts = [f"python {details['python']}"] if details.get("python") else []
+    parts += [f"{name} {versions[name]}" for name in SHOWN_VERSIONS if versions.get(name)]
+    parts += [f"on {details['device']}"] if details.get("device") else []
+    return ", ".join(parts)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
 
 
 def _first_case(folder: Path) -> str:
@@ -218,6 +261,7 @@ def print_case(console: Console, folder: Path, case_id: str, explained: str | No
         ("case", Text(case_id)),
         ("patient", Text(case["group"])),
         ("images", Text(", ".join(case["images"]) or "–")),
+        *((("prior images", Text(", ".join(prior))),) if (prior := case.get("prior_images")) else ()),
         ("indication", Text(case["indication"] or "–")),
         ("reference", true),
         ("report", said),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,13 +14,18 @@ from typing import IO, Any
 from bench.errors import BenchError
 
 
+class Held(BenchError):
+    """Another process holds what this one needs."""
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[IO[bytes]]:
     """Open a file to be written whole; it takes its place in one step, once the block ends well.
 
     A reader sees the old file or the new one, never half of one. Raises OSError naming the file; nothing is left then.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    unique = f"{os.getpid()}-{secrets.token_hex(4)}"  # two machines that share the folder may share a process id
+    part = path.with_name(f".{path.name}.{unique}.part")
     try:
         with part.open("wb") as file:
             yield file
@@ -138,12 +144,18 @@ class Appender:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; another that asks for it meanwhile is told so."""
+def locked(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
+    """Hold a folder for this process; another that asks for it meanwhile is told so, or waits.
+
+    Several may hold it `shared` at once; none of them while one holds it alone. Raises `Held`, and BenchError where the
+    disk has no locks.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / ".lock").open("w") as file:
+    with (folder / name).open("a+") as file:  # over NFS a shared lock needs a file open for reading, the other writing
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
         except BlockingIOError:
-            raise BenchError(f"{folder}: another process is working in this run folder; wait for it") from None
+            raise Held(f"{folder}: another process is working in this run folder; wait for it") from None
+        except OSError as err:
+            raise BenchError(f"{folder}: its disk does not lock files ({err.strerror}): choose another disk") from None
         yield

@@ -21,7 +21,7 @@ from typing import Any
 from pydantic import ValidationError
 from rich.console import Console
 
-from bench import plan, registry, scoring, store
+from bench import plan, registry, scoring, shards
 from bench import run as runner
 from bench.config import (
     EMBEDDED,
@@ -309,7 +309,7 @@ def run(sweep: Sweep, out: Path, context: RunContext, *, strict: bool, allow_fai
 
 
 def _run_member(one: runner.OneRun, *, strict: bool, allow_failed: bool) -> runner.Outcome:
-    with store.locked(one.folder):
+    with shards.whole(one.folder):
         try:
             outcome = one.run(allow_failed=allow_failed)
         finally:

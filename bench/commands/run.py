@@ -13,6 +13,7 @@ from bench.cli import path_option
 
 if TYPE_CHECKING:
     from bench.config import Choices
+    from bench.run import Share
 
 
 def config_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,6 +76,13 @@ def choices(
 @path_option("--out", "-o", help="Folder of the runs. Default: runs/<dataset>-<split>-<hash of the configuration>.")
 @click.option("--strict", is_flag=True, help="A metric without a value is an error.")
 @click.option("--allow-failed", is_flag=True, help="Score cases without a report as empty reports, counted and shown.")
+@click.option(
+    "--shard",
+    "shard_text",
+    metavar="I/N",
+    help="Report on the I-th of N shares of the cases only, and score nothing; several may run at once, on several "
+    "machines. The same command without --shard gathers the reports, asks what is missing, and scores.",
+)
 @click.option("--dry-run", is_flag=True, help="Resolve everything and print counts, disk and hours; run nothing.")
 @click.option(
     "--columns",
@@ -88,6 +96,7 @@ def run(
     out: Path | None,
     strict: bool,
     allow_failed: bool,
+    shard_text: str | None,
     dry_run: bool,
     columns: str,
     as_json: bool,
@@ -102,7 +111,9 @@ def run(
     from bench import plan, show
     from bench import run as runner
     from bench.config import load
+    from bench.shards import Shard
 
+    shard = None if shard_text is None else Shard.parse(shard_text)
     settings = load(config, choices(**chosen))
     out = out or runner.default_out(settings)
     runner.refuse_file(out)
@@ -110,7 +121,11 @@ def run(
     messages.print(f"Configuration: {settings.source}. Runs: {out}", markup=False, highlight=False)
     context = runner.make_context(settings, out, messages)
     if dry_run:
-        plan.print_plan(Console(), settings, out, context)
+        plan.print_plan(Console(), settings, out, context, shard)
+        return
+    if shard is not None:
+        shares = runner.run_shard(settings, out, context, shard, allow_failed=allow_failed)
+        _print_shares(shares, shard_text, out, as_json=as_json)
         return
     outcomes = runner.run(settings, out, context, strict=strict, allow_failed=allow_failed)
     summaries = [outcome.summary for outcome in outcomes]
@@ -120,3 +135,13 @@ def run(
         return
     show.print_scores(Console(), summaries, full=columns == "full")
     messages.print(f"Reports, statistics and signatures: {out}", markup=False, highlight=False)
+
+
+def _print_shares(shares: Sequence[Share], shard: str | None, out: Path, *, as_json: bool) -> None:
+    """Print how far the shards of each system are."""
+    if as_json:
+        runs = [{"folder": str(s.folder), "label": s.label, "shards": [st.record() for st in s.states]} for s in shares]
+        click.echo(json.dumps({"out": str(out), "shard": shard, "runs": runs}, indent=2))
+        return
+    for share in shares:
+        click.echo(share.line())

@@ -14,7 +14,7 @@ from bench import scoring, show, store
 from bench.config import Entry
 from bench.contracts import Column, Mark, Metric, Pair, Report, SmallTable
 from bench.errors import BenchError, ServerLost, Unavailable
-from bench.run import report_from_line
+from bench.run_folder import report_from_line
 
 PREFERRED = ("radfact", "rger", "rouge-l")
 """Metrics whose marks say what was found and missed, the clinical ones first."""

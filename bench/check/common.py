@@ -14,7 +14,7 @@ from bench.check.other import Other
 from bench.check.outcome import Advice, Broken, Ledger, require
 from bench.check.subject import Subject
 from bench.check.vary import Moved, with_values
-from bench.contracts import HubFiles, PlanLine, ServerModel, WorkerScript
+from bench.contracts import Asset, PlanLine
 from bench.options import Options
 
 STRANGER = "no_such_option_at_all"
@@ -76,8 +76,8 @@ def assets(plugin: Any) -> str:
     if not hasattr(plugin, "assets"):
         return "it has none"
     for asset in plugin.assets():
-        known = isinstance(asset, HubFiles | WorkerScript | ServerModel)
-        require(known, f"assets must return HubFiles, WorkerScript or ServerModel, not {asset!r}")
+        known = isinstance(asset, Asset)
+        require(known, f"assets must return HubFiles, WorkerScript, ServerModel or LocalFile, not {asset!r}")
     return ""
 
 

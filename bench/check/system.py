@@ -141,16 +141,17 @@ class _SystemChecks:
 
     def _bare_case(self) -> None:
         for case in self.cases[:2]:
-            bare = Case(f"{case.id}-bare", case.group, case.images[:1])
-            answers(self.first, [bare])
+            answers(self.first, [Case(case.id, case.group, case.images[:1])])
 
     def _bad_image(self) -> str:
-        damaged = self.subject.folder / "not-an-image.png"
+        """Two cases keep their ids, which a system may know, and get an image that is damaged, or not there."""
+        damaged, missing = self.subject.folder / "not-an-image.png", self.subject.folder / "no-such-file.png"
         damaged.write_bytes(b"\x89PNG\r\n\x1a\nthese bytes are no image")
-        files = (damaged, self.subject.folder / "no-such-file.png")
-        bad = [replace(self.cases[0], id=f"check-{file.stem}", images=(Image(file, "PA"),)) for file in files]
-        found = answers(self.first, [self.cases[0], *bad, *self.cases[1:]])
-        same(self.expected, {case.id: found[case.id] for case in self.cases}, "beside a case with a bad image")
+        files = zip(self.cases, (damaged, missing), strict=False)
+        bad = [replace(case, images=(Image(file, "PA"),)) for case, file in files]
+        others = self.cases[len(bad) :]
+        found = answers(self.first, [bad[0], *others, *bad[1:]])
+        same(self.expected, {case.id: found[case.id] for case in others}, "beside a case with a bad image")
         errors = sum(found[case.id].error is not None for case in bad)
         return "an error that names it" if errors else "it is answered all the same"
 

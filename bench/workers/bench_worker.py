@@ -285,7 +285,7 @@ def _by_hand(model: Any) -> None:
         with open(text, encoding="utf-8") as file:
             text = file.read()
     built = model(json.loads(text), best_device(given.device))
-    if hasattr(built, "annotate"):
+    if not hasattr(built, "write"):
         for annotation in built.annotate(given.inputs):
             print(json.dumps(annotation))
         return

@@ -56,8 +56,11 @@ def _failed(task_id: str, why: str) -> Answered:
 class Lane(Generic[T]):
     """The worker of one device, whichever process that is at the moment."""
 
-    def __init__(self, name: str, start: Callable[[], tuple[Process, dict[str, Any]]], pack: Pack[T]) -> None:
-        self.name, self._start, self._pack = name, start, pack
+    def __init__(
+        self, name: str, worker: str, start: Callable[[], tuple[Process, dict[str, Any]]], pack: Pack[T]
+    ) -> None:
+        """worker: what messages call it."""
+        self.name, self._worker, self._start, self._pack = name, worker, start, pack
         self._process: Process | None = None
         self.said: dict[str, Any] | None = None
         """What the worker said of itself when it was first ready."""
@@ -71,7 +74,7 @@ class Lane(Generic[T]):
             try:
                 self._process, said = self._start()
             except Lost as lost:
-                raise BenchError(f"the worker {self.name} cannot start: it {lost}") from None
+                raise BenchError(f"the worker {self._worker} cannot start: it {lost}") from None
             self.said = self.said or said
         return self._process
 
@@ -113,9 +116,9 @@ class Lane(Generic[T]):
         self._deaths += 1
         deaths[suspect] += 1
         if self._deaths >= MOST_DEATHS:
-            raise BenchError(f"the worker {self.name} was lost {self._deaths} times without an answer: it {why}")
+            raise BenchError(f"the worker {self._worker} was lost {self._deaths} times without an answer: it {why}")
         if alone and deaths[suspect] > 1:
-            return _failed(suspect, f"the worker {self.name} {why}")
+            return _failed(suspect, f"the worker {self._worker} {why}")
         return None
 
     def close(self, *, kill: bool = False) -> None:

@@ -90,8 +90,13 @@ class Worker(Generic[T]):
             weights.check()
         self._folder: Path | None = None
         self.notes: dict[str, None] = {}
-        names = [f"{i}" for i in range(len(options.devices))]
-        self._crew = Crew([Lane(name, self._starter(name), pack) for name in names])
+        lanes = [
+            Lane(str(i), self._called(device), self._starter(str(i)), pack) for i, device in enumerate(options.devices)
+        ]
+        self._crew = Crew(lanes)
+
+    def _called(self, device: str) -> str:
+        return self.name if len(self.options.devices) == 1 else f"{self.name} on {device}"
 
     def _starter(self, lane: str) -> Any:
         """Return what starts the process of a lane."""

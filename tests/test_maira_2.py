@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -260,7 +261,7 @@ class Laterals:
 
     def cases(self, split):
         if split == "train":
-            return []
+            return [Case("old", "e", (Image(HERE / "prior.png", "AP"),))]
         frontal = [Image(HERE / f"frontal-{i}.png", "PA") for i in range(4)]
         lateral = [Image(HERE / f"lateral-{i}.png", "LATERAL") for i in range(4)]
         earlier = Image(HERE / "prior.png", "AP", "prior")
@@ -274,6 +275,12 @@ class Laterals:
 
     def references(self, split):
         return {case.id: "the lungs are clear ." for case in self.cases(split)}
+
+    def problems(self):
+        return []
+
+    def census(self):
+        return []
 '''
 
 
@@ -332,7 +339,8 @@ def published(python: Path, world: Path) -> dict[str, str]:
             {"current_frontal": f"{world}/frontal-{number}.png", **dict(zip(names, [*images, *row[2:]], strict=True))}
         )
     command = [python, CODE / "published.py", world / "model", json.dumps(cases)]
-    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    apart = {**os.environ, "HF_MODULES_CACHE": str(world / "modules"), "HF_HUB_OFFLINE": "1"}
+    said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=apart).stdout
     return dict(zip(rows, map(json.loads, said.splitlines()), strict=True))
 
 
@@ -371,7 +379,7 @@ def test_a_run_gives_what_the_published_steps_give_alone_and_in_a_batch(
 @pytest.mark.network
 def test_a_grounded_run_has_plain_text_and_boxes_of_the_whole_image(bench: Bench, python: Path, world: Path) -> None:
     write_config(world)
-    answer = bench("run", "--out", "g", "--limit", "2", "--set", "systems.maira-2.grounding=true")
+    answer = bench("run", "--out", "g", "--set", "systems.maira-2.grounding=true")
     assert answer.code == 0, answer.err
     reports = told("g")
     assert {report["text"] for report in reports.values()} == {"small left pleural effusion . heart size is normal ."}

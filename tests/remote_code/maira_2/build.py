@@ -84,12 +84,13 @@ def configuration(made, says):
     return config
 
 
-def model(config, folder):
+def model(config, folder, marks):
     Tiny = importlib.import_module(f"{HERE.name}.modeling_maira2").Maira2ForConditionalGeneration
     torch.manual_seed(1)
     made = Tiny(config)
     made.generation_config.eos_token_id = config.text_config.eos_token_id
     made.generation_config.pad_token_id = config.text_config.pad_token_id
+    made.generation_config.suppress_tokens = marks  # random weights would open boxes and never close them
     made.save_pretrained(folder, max_shard_size="60KB")
 
 
@@ -105,7 +106,7 @@ def main():
     asked = parser.parse_args()
     folder = asked.folder
     made = tokenizer(folder)
-    model(configuration(made, asked.says), folder)
+    model(configuration(made, asked.says), folder, list(made.added_tokens_decoder)[3:])
     size = {"shortest_edge": SIDE}
     BitImageProcessor(size=size, crop_size={"height": SIDE, "width": SIDE}).save_pretrained(folder)
     for name in CODE:

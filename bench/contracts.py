@@ -173,7 +173,14 @@ class ServerModel:
     """"ollama pull llama3:70b-instruct"."""
 
 
-Asset = HubFiles | WorkerScript | ServerModel
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file that the configuration names by its path, which nobody fetches: it is carried by hand."""
+
+    path: Path
+
+
+Asset = HubFiles | WorkerScript | ServerModel | LocalFile
 """What a plugin needs from a network before it can work. Any plugin may have ``assets() -> Sequence[Asset]``; it is
 light: nothing is loaded, fetched or asked."""
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.contracts import Case, Context, Embeddings, Evidence, Floats, PlanLine, Report, TrainingSet
+from bench.contracts import Asset, Case, Context, Embeddings, Evidence, Floats, PlanLine, Report, TrainingSet
 from bench.errors import BenchError, missing_package
 from bench.options import Options
 from systems.readable import finite_rows, unreadable
@@ -45,6 +45,11 @@ class NearestNeighbour:
         """Return what identifies method and encoder."""
         encoder = self._context.encoder(self.options.encoder).fingerprint()
         return hashlib.sha256(json.dumps([METHOD, encoder]).encode()).hexdigest()[:16]
+
+    def assets(self) -> Sequence[Asset]:
+        """Name the encoder to the context; what it needs it says itself."""
+        self._context.encoder(self.options.encoder)
+        return ()
 
     def plan(self, train: TrainingSet, cases: Sequence[Case]) -> Sequence[PlanLine]:
         """Return what a run takes, images to encode left to the harness."""

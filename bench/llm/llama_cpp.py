@@ -8,13 +8,13 @@ import os
 import secrets
 import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import Field
 
-from bench.contracts import Context, Question
+from bench.contracts import Asset, Context, LocalFile, Question
 from bench.errors import BenchError, ServerLost, Unavailable, missing_package
 from bench.hub import file_sha256
 from bench.llm import http
@@ -57,6 +57,10 @@ class LlamaCpp:
     def place(self) -> Place:
         """Return this process."""
         return Place("", model=self.options.model)
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the GGUF file."""
+        return [LocalFile(Path(self.options.model).expanduser())]
 
     def remedy(self) -> str:
         """Return where models come from."""

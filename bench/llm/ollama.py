@@ -18,11 +18,11 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from bench.contracts import Context, Question
+from bench.contracts import Asset, Context, Question, ServerModel
 from bench.errors import Unavailable, missing_package
 from bench.llm import http
 from bench.llm.backend import Identity, Lost, Rejected, Reply, ServerOptions, TooLong, longest, size
-from bench.llm.gate import CLOUD_HOST, Place, is_plain, place_of
+from bench.llm.gate import CLOUD_HOST, Place, is_cloud_model, is_plain, place_of
 
 STEP = 2048
 """num_ctx grows by this many tokens, since the server loads the model again at each change."""
@@ -73,6 +73,13 @@ class Ollama:
         variable = os.environ.get("OLLAMA_HOST", "").strip()
         option = "host" if self.options.host else "OLLAMA_HOST"
         return place_of(_url(self.options.host or variable), self.options.model, option)
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the model that the server must hold; a cloud model is nobody's to carry."""
+        if is_cloud_model(self.options.model):
+            return ()
+        server = f"OLLAMA_HOST={self.options.host} " if self.options.host else ""
+        return [ServerModel(f"{server}ollama pull {self.options.model}")]
 
     def remedy(self) -> str:
         """Return how to start the server."""

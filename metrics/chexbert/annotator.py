@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, model_validator
 
 from bench.batching import by_length, in_halves
-from bench.contracts import Context, Unannotated
+from bench.contracts import Asset, Context, HubFiles, Unannotated
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.hub import fetch_file, file_sha256
 from bench.options import Options
@@ -76,6 +76,13 @@ class CheXbert:
     def fingerprint(self) -> str:
         """Return code version, weights, vocabulary, shape and arithmetic; batches and device do not move a label."""
         return self._fingerprint
+
+    def assets(self) -> Sequence[Asset]:
+        """Return weights and vocabulary, where they are the hub's."""
+        o = self.options
+        weights = [HubFiles(REPOSITORY, o.revision, (CHECKPOINT,))] if o.checkpoint is None else []
+        local = Path(o.tokenizer).expanduser().is_dir() or not tokens.is_hub_id(o.tokenizer)
+        return weights if local else [*weights, HubFiles(o.tokenizer, None, (tokens.VOCABULARY,))]
 
     @cached_property
     def _fingerprint(self) -> str:

@@ -21,7 +21,7 @@ def locate_vocabulary(tokenizer: str, context: Context) -> Path:
         if not (folder / VOCABULARY).is_file():
             raise Unavailable(f"{folder} has no {VOCABULARY}", "give the folder of a copy of bert-base-uncased")
         return folder / VOCABULARY
-    if tokenizer.startswith((".", "~", "/")) or tokenizer.count("/") > 1:
+    if not is_hub_id(tokenizer):
         raise Unavailable(f"no folder {folder}", "set tokenizer to the folder of a copy of bert-base-uncased")
     try:
         return fetch_file(tokenizer, VOCABULARY, None, context, "tokenizer")
@@ -29,6 +29,11 @@ def locate_vocabulary(tokenizer: str, context: Context) -> Path:
         fetched, mark, _ = err.remedy.rpartition("; or set")
         remedy = f"{fetched}; or set tokenizer to the folder that holds {VOCABULARY}" if mark else err.remedy
         raise Unavailable(err.reason, remedy) from None
+
+
+def is_hub_id(tokenizer: str) -> bool:
+    """Return whether a name that is no folder here may be an id of the hub."""
+    return not tokenizer.startswith((".", "~", "/")) and tokenizer.count("/") <= 1
 
 
 class Tokens:

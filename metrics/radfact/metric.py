@@ -15,6 +15,7 @@ from bench.contracts import (
     FAILED,
     OK,
     UNDEFINED,
+    Asset,
     Column,
     Context,
     Floats,
@@ -176,6 +177,11 @@ class RadFact:
     @property
     def _sampling(self) -> Sampling:
         return Sampling(temperature=self.options.temperature, max_tokens=self.options.max_tokens)
+
+    def assets(self) -> Sequence[Asset]:
+        """Name judge and splitter to the context; what they need they say themselves."""
+        _ = self.judge, self.splitter
+        return ()
 
     def signature(self) -> str:
         """Return judge, splitter, prompts and sampling.

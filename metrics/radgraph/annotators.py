@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field
 
 from bench.batching import by_length, in_halves
-from bench.contracts import Context, Unannotated
+from bench.contracts import Asset, Context, Unannotated
 from bench.errors import BenchError, missing_package
 from bench.options import Options
-from metrics.radgraph.files import ModelFiles, locate
+from metrics.radgraph.files import ModelFiles, assets, locate
 
 if TYPE_CHECKING:
     from metrics.radgraph.network import Network, Pieces
@@ -52,6 +52,11 @@ class _Annotator:
         self.options, self.context = options, context
         budget = CPU_BUDGET if context.device == "cpu" else GPU_BUDGET
         self.budget = options.tokens_per_batch or budget
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the model's archive and its encoder's tokeniser, where they are the hub's."""
+        o = self.options
+        return assets(self.name, o.archive, o.revision, o.encoder, self.context)
 
     def fingerprint(self) -> str:
         """Return a hash of code, package, weights, configuration, vocabulary, tokeniser and arithmetic."""

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.contracts import Context, HubFiles
+from bench.contracts import Asset, Context, HubFiles
 from bench.errors import BenchError, Unavailable
-from bench.hub import cached_snapshot, fetch_file, fetch_snapshot, file_sha256
+from bench.hub import cached_file, cached_snapshot, fetch_file, fetch_snapshot, file_sha256
 from bench.store import read_json, write_json
 
 REPOSITORY = "StanfordAIMI/RRG_scorers"
@@ -84,6 +84,20 @@ def locate(name: str, archive: str | None, revision: str | None, encoder: str | 
     folder = _folder(name, archive, revision, context)
     settings = read_settings(folder)
     return ModelFiles(folder, _encoder(encoder or settings.encoder, context), settings)
+
+
+def assets(name: str, archive: str | None, revision: str | None, encoder: str | None, context: Context) -> list[Asset]:
+    """Return what `locate` needs of the hub. Which encoder a model names is known once its archive is here."""
+    wanted = HubFiles(REPOSITORY, revision, (f"{name}.tar.gz",))
+    found: list[Asset] = [wanted] if archive is None else []
+    if encoder is None:
+        file = cached_file(wanted) if archive is None else Path(archive).expanduser()
+        if file is None or not file.exists():
+            return found
+        encoder = read_settings(file if file.is_dir() else unpack(file, context)).encoder
+    if not Path(encoder).expanduser().is_dir():
+        found.append(HubFiles(encoder, None, ENCODER_WANTED))
+    return found
 
 
 def _folder(name: str, archive: str | None, revision: str | None, context: Context) -> Path:

@@ -47,6 +47,11 @@ def locate(model: str, revision: str | None, context: Context) -> Path:
     return _checked(fetch_snapshot(wanted, context, "model"), model)
 
 
+def assets(model: str, revision: str | None, files: tuple[str, ...] = WANTED) -> list[HubFiles]:
+    """Return what is needed of the hub for a checkpoint that `locate` is asked for: nothing for a folder."""
+    return [HubFiles(model, revision, files)] if is_hub_id(model) and not Path(model).is_dir() else []
+
+
 def is_hub_id(model: str) -> bool:
     """Return whether a name may be an id of the hub, and is surely no path."""
     return not model.startswith((".", "~", "/")) and model.count("/") <= 1 and "\\" not in model

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 from pydantic import Field
 
-from bench.contracts import Context, Embeddings
+from bench.contracts import Asset, Context, Embeddings
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.hub import quiet
 from bench.options import Options
@@ -192,6 +192,10 @@ class HFEncoder(VisionEncoder):
     def __init__(self, options: HFOptions, context: Context) -> None:
         super().__init__(options.model, options, context)
         self.options = options
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the checkpoint, where it is the hub's."""
+        return checkpoints.assets(self.options.model, self.options.revision)
 
     @cached_property
     def folder(self) -> Path:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import Any, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from bench.contracts import Context, HubFiles
+from bench.contracts import Asset, Context, HubFiles
 from bench.errors import BenchError, Unavailable
 from bench.hub import quiet, snapshot
 from bench.store import write_json
@@ -33,6 +33,8 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     "small": {"layers": 4, "width": 768, "heads": 12, "image_size": 112, "patch": 14},
 }
 """Vision transformers by name: RAD-DINO's ViT-B/14, and one of the same width that is about 200 times less work."""
+DESCRIPTION = (checkpoints.CONFIG, checkpoints.PROCESSOR_FILES[0])
+"""What is fetched of a hub repository."""
 GREY_MEAN, GREY_DEVIATION = 0.5307, 0.2583
 """RAD-DINO's, of grey values in [0, 1]."""
 BICUBIC = 3
@@ -86,6 +88,11 @@ class Untrained(VisionEncoder):
     def __init__(self, options: UntrainedOptions, context: Context) -> None:
         super().__init__(f"untrained:{options.like}", options, context)
         self.options = options
+
+    def assets(self) -> Sequence[Asset]:
+        """Return the configuration, where it is the hub's: no weights are needed."""
+        like = self.options.like
+        return [] if like in SIZES else checkpoints.assets(like, None, DESCRIPTION)
 
     @cached_property
     def folder(self) -> Path:
@@ -184,8 +191,7 @@ def _located(like: str, context: Context) -> Path:
         if not checkpoints.is_hub_id(like):
             known = " or ".join(SIZES)
             raise Unavailable(f"untrained: no folder {folder}", f"set like to {known}, a folder, or a hub id")
-        wanted = HubFiles(like, None, (checkpoints.CONFIG, checkpoints.PROCESSOR_FILES[0]))
-        folder = snapshot(wanted, context, "like")
+        folder = snapshot(HubFiles(like, None, DESCRIPTION), context, "like")
     if not (folder / checkpoints.CONFIG).is_file():
         raise Unavailable(f"untrained: {like} has no {checkpoints.CONFIG}", "give the folder that holds it")
     checkpoints.processor_file(folder, like)

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import (
+    Asset,
     Case,
     Context,
     Embeddings,
@@ -83,6 +84,13 @@ class SAERad:
         encoder = self._context.encoder(self.options.encoder).fingerprint()
         models = [self._context.llm(spec).fingerprint() for spec in self._llms()]
         return _digest([METHOD, type(self).__name__, options, encoder, models, self._prompts(), self._context.seed])
+
+    def assets(self) -> Sequence[Asset]:
+        """Name encoder and language models to the context; what they need they say themselves."""
+        self._context.encoder(self.options.encoder)
+        for spec in self._llms():
+            self._context.llm(spec)
+        return ()
 
     def _llms(self) -> list[str]:
         return [part.llm for part in (self.options.describe, self.options.compose) if part.llm is not None]

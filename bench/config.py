@@ -92,6 +92,16 @@ class ScoringConfig:
     resolved: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class WithoutDataset:
+    """The part of a configuration that can be checked where the dataset is not."""
+
+    dataset: str
+    """Its plugin's name; its options are not looked at."""
+    systems: Sequence[Entry]
+    scoring: ScoringConfig
+
+
 def digest(value: Any) -> str:
     """Return 12 hex digits of the SHA-256 of a JSON-able value."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=True, allow_nan=False)
@@ -225,6 +235,18 @@ def load_scoring(config: Path | None, choices: Choices) -> ScoringConfig:
     raw = _chosen(raw, choices)
     wanted = ("metrics", *PARTS, "run")
     return _check_scoring(source, {name: _expand(raw[name], name) for name in wanted})
+
+
+def load_without_dataset(config: Path | None, choices: Choices) -> WithoutDataset:
+    """Read, choose, expand and check all but the dataset, which may be on another machine than this one."""
+    source, raw = base(config)
+    raw = _chosen(raw, choices)
+    dataset = raw.pop("dataset")
+    expanded = {name: _expand(value, name) for name, value in raw.items()}
+    systems = [_entry(label, label, options, f"systems.{label}") for label, options in expanded["systems"].items()]
+    for entry in systems:
+        _resolve("system", entry, f"systems.{entry.label}")
+    return WithoutDataset(str(dataset.get("use", "")), systems, _check_scoring(source, expanded))
 
 
 def _chosen(given: Mapping[str, Any], choices: Choices) -> dict[str, Any]:

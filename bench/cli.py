@@ -24,6 +24,9 @@ BUILT_IN = {
     "show": "bench.commands.inspect:show",
     "doctor": "bench.commands.doctor:doctor",
     "init": "bench.commands.init:init",
+    "worker": "bench.commands.worker:worker",
+    "new": "bench.commands.new:new",
+    "check": "bench.commands.check:check",
 }
 
 

@@ -110,6 +110,18 @@ def test_the_fingerprint_moves_with_script_and_options_and_not_with_the_place(
     assert system(context, beams=1, script=copy).fingerprint() != same
 
 
+def test_the_fingerprint_moves_with_a_module_beside_the_script(context: RunContext, tmp_path: Path) -> None:
+    script, module, other = tmp_path / "w.py", tmp_path / "prompts.py", tmp_path / "other.py"
+    script.write_text("from prompts import PROMPT\n")
+    module.write_text("import json\nPROMPT = 'a'\n")
+    other.write_text("never imported\n")
+    before = system(context, script=script).fingerprint()
+    other.write_text("changed\n")
+    assert system(context, script=script).fingerprint() == before
+    module.write_text("import json\nPROMPT = 'b'\n")
+    assert system(context, script=script).fingerprint() != before
+
+
 def test_weights_of_a_folder_are_told_by_their_content(context: RunContext, tmp_path: Path, some: list[Case]) -> None:
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "weights").write_text("one")
@@ -405,6 +417,27 @@ def test_a_script_is_named_on_the_command_line(bench: Bench, tmp_path: Path) -> 
     missing = bench("run", "--system", "worker:./missing.py", "--out", "p")
     assert missing.code == 2
     assert "missing.py': no such file" in missing.err
+
+
+def test_a_worker_is_tried_on_one_image(bench: Bench, tmp_path: Path) -> None:
+    write_config(tmp_path, on={"by-hand": None}, notes=True)
+    frontal, lateral = (image.path for image in cases(tmp_path / "x")[1].images)
+    prior = tmp_path / "prior.txt"
+    prior.write_text("An old report.")
+    answer = bench("worker", "try", "mine", frontal, lateral, "--indication", "Cough.", "--prior-report", prior)
+    assert answer.code == 0, answer.err
+    assert answer.out == f"Saw {frontal.stat().st_size + lateral.stat().st_size} bytes. Cough.\nfiles: 2\n"
+    seen = diary_of(tmp_path / "diary", "seen")[0]
+    assert seen["priors"] == ["An old report."]
+    assert seen["lateral"] is not None
+    missing = bench("worker", "try", "mine", "/no/such.png")
+    assert (missing.code, "/no/such.png: the image cannot be read" in missing.err) == (2, True)
+    other = bench("worker", "try", "constant", frontal)
+    assert (other.code, "runs in this process" in other.err) == (2, True)
+
+
+def test_the_helper_is_where_the_command_says(bench: Bench) -> None:
+    assert (Path(bench("worker", "path").out.strip()) / "bench_worker.py").is_file()
 
 
 def test_a_worker_runs_by_hand(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ and started without asking uv again; another dependency block, or an environment
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import re
@@ -57,9 +58,36 @@ def metadata(script: Path) -> str:
     return "".join(line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines(keepends=True))
 
 
-def file_digest(script: Path) -> str:
-    """Return 16 hex digits of a script's SHA-256."""
-    return sha256(script.read_bytes()).hexdigest()[:16]
+def script_digest(script: Path) -> str:
+    """Return 16 hex digits of the SHA-256 of a script and of the modules beside it that it imports."""
+    whole = sha256()
+    for file in _sources(script):
+        whole.update(file.read_bytes())
+    return whole.hexdigest()[:16]
+
+
+def _sources(script: Path) -> list[Path]:
+    """Return the script, then the modules of its folder that it or they import, sorted by name."""
+    found: dict[Path, None] = {}
+    todo = [script]
+    while todo:
+        file = todo.pop()
+        if file in found:
+            continue
+        found[file] = None
+        beside = (script.with_name(f"{name}.py") for name in _imported(file))
+        todo.extend(path for path in beside if path.is_file())
+    return [script, *sorted(found.keys() - {script})]
+
+
+def _imported(file: Path) -> set[str]:
+    try:
+        tree = ast.parse(file.read_bytes())
+    except SyntaxError:  # perhaps of another Python's grammar, or broken: the worker itself will tell
+        return set()
+    nodes = list(ast.walk(tree))
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return plain | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def command(
@@ -85,7 +113,7 @@ def command(
 
 
 def _environment(context: Context, script: Path, wanted: Sequence[str]) -> dict[str, str]:
-    modules = context.cache("workers", f"modules-{file_digest(script)}")
+    modules = context.cache("workers", f"modules-{script_digest(script)}")
     passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name) or name in wanted}
     return {
         **passed,
@@ -213,4 +241,4 @@ def _nvidia() -> bool:
 
 def describe(runner: str, script: Path) -> dict[str, Any]:
     """Return what a run records of how a worker was started."""
-    return {"script": script.name, "script_sha256": file_digest(script), "runner": runner.partition(":")[0]}
+    return {"script": script.name, "script_sha256": script_digest(script), "runner": runner.partition(":")[0]}

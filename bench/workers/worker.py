@@ -109,7 +109,7 @@ class Worker(Generic[T]):
         """Return what identifies script, options and weights."""
         return {
             "protocol": PROTOCOL,
-            "script": environment.file_digest(self.script),
+            "script": environment.script_digest(self.script),
             "options": {k: v for k, v in own(self.options).items() if k not in ("model", "revision", "script")},
             "weights": self._weights.identity(self._context) if self._weights else None,
         }

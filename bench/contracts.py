@@ -52,7 +52,7 @@ class Case:
     group: str
     """The patient. Resampling draws patients, since images of one patient are not independent."""
     images: tuple[Image, ...]
-    """Frontal first; never empty."""
+    """Frontal first; never empty. Those of an earlier study (`Image.role` "prior") come last."""
     indication: str | None = None
     technique: str | None = None
     comparison: str | None = None

@@ -367,8 +367,12 @@ def test_priors_are_earlier_reports(small: Demo) -> None:
     cases = [c for split in small.splits() for c in small.cases(split)]
     assert any(c.priors for c in cases)
     assert all(p.minutes_before > 0 for c in cases for p in c.priors)
+    before = [image for c in cases for image in c.images if image.role == "prior"]
+    assert before
+    assert all(image.path.exists() and image.view in ("AP", "PA") for image in before)
+    assert all(c.images[0].role == "current" for c in cases)
     none = demo(small.root.parents[3], SMALL.model_copy(update={"priors": 0}))
-    assert not any(c.priors for c in none.cases("train"))
+    assert not any(c.priors or len(c.images) > 2 for c in none.cases("train"))
 
 
 def test_options_reach_the_reader(small: Demo) -> None:

@@ -213,6 +213,60 @@ def test_a_prior_may_lack_findings(tmp_path: Path, read: Open, root: Path) -> No
     assert [p.findings for p in priors] == [None, "First study.", "Study zero."]  # the one without a report is skipped
 
 
+def shown(case: Case) -> list[tuple[str, str, str]]:
+    return [(image.path.stem, image.view, image.role) for image in case.images]
+
+
+def test_the_latest_earlier_studys_frontal_image_comes_last(read: Open, root: Path) -> None:
+    cases = read().cases("train")
+    assert shown(the(cases, "ab1")) == [("ab1", "AP", "current"), ("aa1", "PA", "prior")]
+    assert shown(the(cases, "ac1")) == [("ac1", "AP", "current"), ("ab1", "AP", "prior")]
+    assert shown(the(cases, "ad1")) == [("ad1", "PA", "current"), ("ac1", "AP", "prior")]
+    assert the(cases, "ab1").images[1].path == image_path(root, "10000001", "50000011", "aa1")
+    # Study zero, before this one, has a lateral image only; nothing comes before the validation study.
+    assert shown(the(cases, "aa1")) == [("aa1", "PA", "current"), ("aa2", "LATERAL", "current")]
+    assert shown(the(cases, "ba1")) == [("ba1", "AP", "current")]
+    assert all(image.role == "current" for case in read().cases("test") for image in case.images)
+
+
+def test_a_prior_image_is_of_the_study_of_the_latest_earlier_report(read: Open, root: Path) -> None:
+    report_path(root, "10000001", "50000013").write_text(" \n")  # says nothing: the report before it is the prior
+    ad1 = the(read().cases("train"), "ad1")
+    assert ad1.priors[0].findings == "Second study."
+    assert shown(ad1)[1:] == [("ab1", "AP", "prior")]
+
+
+def test_a_prior_image_must_be_there(read: Open, root: Path, tmp_path: Path) -> None:
+    listed = tmp_path / "out.txt"
+    listed.write_text("ac1\n")
+    assert shown(the(read(exclude=listed).cases("train"), "ad1")) == [("ad1", "PA", "current")]
+    whole = read().fingerprint()
+    image_path(root, "10000001", "50000011", "aa1").unlink()
+    assert shown(the(read().cases("train"), "ab1"))[1:] == [("aa3", "AP", "prior")]  # the study's next frontal image
+    image_path(root, "10000001", "50000013", "ac1").unlink()
+    ad1 = the(read().cases("train"), "ad1")
+    assert shown(ad1) == [("ad1", "PA", "current")]  # never that of another study than the report
+    assert ad1.priors[0].findings == "Third study."
+    assert read().fingerprint() != whole
+    assert shown(the(read(check_files=False).cases("train"), "ad1"))[1:] == [("ac1", "AP", "prior")]
+
+
+def test_a_missing_prior_image_of_another_view_is_in_the_fingerprint(read: Open, root: Path) -> None:
+    only_ap = read(views=("AP",))
+    assert shown(the(only_ap.cases("train"), "ab1"))[1:] == [("aa1", "PA", "prior")]
+    before = only_ap.fingerprint()
+    image_path(root, "10000001", "50000011", "aa1").unlink()
+    assert read(views=("AP",)).fingerprint() != before
+
+
+def test_prior_images_go_with_priors_and_with_studies(read: Open) -> None:
+    assert shown(the(read(priors=0).cases("train"), "ad1")) == [("ad1", "PA", "current")]
+    assert shown(the(read(unit="study").cases("train"), "50000012")) == [
+        ("ab1", "AP", "current"),
+        ("aa1", "PA", "prior"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("day", "time", "expected"),
     [

@@ -26,9 +26,10 @@ from bench.datasets.sections import RULES, TIERS
 from bench.errors import BenchError
 from bench.options import Options
 
-READER = "mimic-cxr-reader-1"
+READER = "mimic-cxr-reader-2"
 """Name of this version of the reading rules; part of the fingerprint."""
 
+FRONTAL = frozenset({"AP", "PA"})
 LATERAL = frozenset({"LATERAL", "LL"})
 PAPER, OFFICIAL = "SAE-Rad, section 5.1", "MIMIC-CXR-JPG 2.1"
 _PAPER_TRAIN, _PAPER_TEST = 239_931, 3_403
@@ -56,7 +57,8 @@ class MimicCXROptions(Options):
     validation: Literal["train", "held-out"] = "train"
     """Whether the validation images are training data (as in the paper) or a split "validate" of their own."""
     priors: int = Field(3, ge=0)
-    """How many of the patient's latest earlier reports a case carries at most."""
+    """How many of the patient's latest earlier reports a case carries at most; with the latest comes that study's first
+    frontal image (AP or PA), where it has one."""
     exclude: Path | None = None
     """Text file of dicom_ids and study_ids to leave out, one a line."""
     check_files: bool = True
@@ -198,7 +200,7 @@ class MimicCXR:
         return self._there[row.dicom]
 
     def _used_images(self) -> Iterator[ImageRow]:
-        views = {*self.options.views, *LATERAL}
+        views = {*self.options.views, *LATERAL, *(FRONTAL if self.options.priors else ())}
         return (row for row in self.tables.images() if row.view in views)
 
     # -------------------------------------------------------------- reading a split
@@ -286,12 +288,12 @@ class MimicCXR:
             return
         laterals = [r for r in study.images if r.view in LATERAL and r.dicom not in self._excluded]
         extra = self._present(split, laterals)
-        priors = self._priors(study, past, reports)
+        priors, before = self._priors(study, past, reports)
         for name, own in self._units(study, images):
             case = Case(
                 id=name,
                 group=study.subject,
-                images=tuple(Image(self.root / row.file, row.view) for row in (*own, *extra)),
+                images=(*(Image(self.root / row.file, row.view) for row in (*own, *extra)), *before),
                 indication=sections.indication or sections.history,
                 technique=sections.technique,
                 comparison=sections.comparison,
@@ -314,18 +316,29 @@ class MimicCXR:
         split.problems += [Problem(row.file, row.dicom, "image file missing") for row in missing]
         return [row for row in rows if self._is_there(row)]
 
-    def _priors(self, study: Study, past: Sequence[Study], reports: Mapping[str, StoredReport]) -> tuple[Prior, ...]:
-        """Return the latest strictly earlier reports, latest first; none where the study's time is not known."""
+    def _priors(
+        self, study: Study, past: Sequence[Study], reports: Mapping[str, StoredReport]
+    ) -> tuple[tuple[Prior, ...], tuple[Image, ...]]:
+        """Return the latest strictly earlier reports, latest first, and the frontal image of the first one's study.
+
+        None where the study's time is not known.
+        """
         now = study.when
         if now is None or not self.options.priors:
-            return ()
-        earlier = ((s.when, reports[s.id]) for s in past if s.when is not None and s.when < now)
+            return (), ()
+        earlier = ((s, now - s.when, reports[s.id]) for s in past if s.when is not None and s.when < now)
         told = (
-            Prior(report.text, report.sections.findings, int(now - when) // 60)
-            for when, report in earlier
+            (s, Prior(report.text, report.sections.findings, int(before) // 60))
+            for s, before, report in earlier
             if report.text and not report.text.isspace()
         )
-        return tuple(islice(told, self.options.priors))
+        shown = list(islice(told, self.options.priors))
+        return tuple(prior for _, prior in shown), self._frontal_of(shown[0][0]) if shown else ()
+
+    def _frontal_of(self, study: Study) -> tuple[Image, ...]:
+        """Return the first frontal image of an earlier study that is there; a missing file is no fault of the case."""
+        rows = (r for r in study.images if r.view in FRONTAL and r.dicom not in self._excluded and self._is_there(r))
+        return tuple(Image(self.root / row.file, row.view, "prior") for row in islice(rows, 1))
 
     # -------------------------------------------------------------- counts
 

@@ -38,7 +38,8 @@ class DemoOptions(Options):
     validation: Literal["train", "held-out"] = "train"
     """Whether the validation images are training data or a split "validate" of their own."""
     priors: int = Field(3, ge=0)
-    """How many of the patient's latest earlier reports a case carries at most."""
+    """How many of the patient's latest earlier reports a case carries at most; with the latest comes that study's first
+    frontal image."""
 
 
 class Demo:

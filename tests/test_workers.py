@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
@@ -451,6 +452,23 @@ def test_a_worker_runs_by_hand(tmp_path: Path) -> None:
         env={"PYTHONPATH": helper},
     )
     assert done.stdout.splitlines()[-1] == f"Saw {image.stat().st_size} bytes. Cough."
+
+
+def test_the_examples_of_the_docs_run(bench: Bench, tmp_path: Path) -> None:
+    page = Path(__file__).parent.parent / "docs" / "workers.md"
+    for block in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL):
+        Path(block.splitlines()[0].removeprefix("# ")).write_text(block)
+    write_config(tmp_path)
+    systems = "worker:./model.py,./plugin.py:Bright"
+    runner = ("--set", f"systems.*.runner={HERE}", "--out", "o", "--json")
+    answer = bench("run", "--system", systems, *runner, "--set", "systems.Bright.limit=10")
+    assert answer.code == 0, answer.err
+    said = {
+        name: {json.loads(line)["text"] for line in Path(f"o/{name}/reports.jsonl").read_text().splitlines()}
+        for name in ("worker/model", "Bright")
+    }
+    assert said["worker/model"] == {"The lungs are clear."}, "the images are darker than 128"
+    assert said["Bright"] == {"The lungs are clear.", "There is an opacity."}, "and lie about 10"
 
 
 # ------------------------------------------------------------------ environments

@@ -22,6 +22,7 @@ BUILT_IN = {
     "compare": "bench.commands.compare:compare",
     "list": "bench.commands.inspect:list_plugins",
     "show": "bench.commands.inspect:show",
+    "assets": "bench.commands.assets:assets",
     "doctor": "bench.commands.doctor:doctor",
     "init": "bench.commands.init:init",
     "worker": "bench.commands.worker:worker",

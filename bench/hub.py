@@ -126,7 +126,7 @@ def fetch_snapshot(wanted: HubFiles, context: Context, option: str) -> Path:
         folder = Path(snapshot_download(**_request(wanted)))
     if missing := lacking(folder, wanted):
         raise Unavailable(
-            f"{_named(wanted)} is not what is needed: the hub has no {', '.join(missing)} there",
+            f"{named(wanted)} is not what is needed: the hub has no {', '.join(missing)} there",
             "check repository and revision",
         )
     return folder
@@ -176,10 +176,10 @@ def _need_package(wanted: HubFiles) -> None:
     try:
         import huggingface_hub  # noqa: F401
     except ImportError:
-        raise missing_package(f"fetching {_named(wanted)}", "huggingface_hub", "workers") from None
+        raise missing_package(f"fetching {named(wanted)}", "huggingface_hub", "workers") from None
 
 
-def _named(wanted: HubFiles) -> str:
+def named(wanted: HubFiles) -> str:
     """Return what messages call the files: one file by its name, several by their repository."""
     one = len(wanted.files) == 1 and not PATTERN.intersection(wanted.files[0])
     what = f"{wanted.files[0]} of {wanted.repository}" if one else wanted.repository
@@ -213,8 +213,8 @@ def _asking(wanted: HubFiles, otherwise: str) -> Iterator[None]:
     """Run a block that fetches; turn every answer of the hub that is none into an error."""
     from huggingface_hub import constants, errors
 
-    named, remedy = _named(wanted), _by_hand(wanted, otherwise)
-    away = f"{named} is not in {constants.HF_HUB_CACHE}, and "
+    called, remedy = named(wanted), _by_hand(wanted, otherwise)
+    away = f"{called} is not in {constants.HF_HUB_CACHE}, and "
     if constants.HF_HUB_OFFLINE:
         raise Unavailable(f"{away}HF_HUB_OFFLINE is set", remedy)
     if _unreachable:
@@ -227,7 +227,7 @@ def _asking(wanted: HubFiles, otherwise: str) -> Iterator[None]:
             yield
     except errors.GatedRepoError:
         why = f"accept its terms at {PAGE}/{wanted.repository}, log in (hf auth login), and try again"
-        raise Unavailable(f"{named} is gated", why) from None
+        raise Unavailable(f"{called} is gated", why) from None
     except errors.RepositoryNotFoundError:
         why = f"the Hugging Face hub has no {wanted.repository}, or it is private"
         raise Unavailable(why, "check the id, or log in (hf auth login)") from None
@@ -238,13 +238,13 @@ def _asking(wanted: HubFiles, otherwise: str) -> Iterator[None]:
         _unreachable.append(wanted.repository)
         raise Unavailable(f"{away}the Hugging Face hub cannot be reached", remedy) from None
     except errors.EntryNotFoundError:
-        raise Unavailable(f"the Hugging Face hub has no {named}", remedy) from None
+        raise Unavailable(f"the Hugging Face hub has no {called}", remedy) from None
     except (OSError, RuntimeError, transport) as err:
         if type(err).__name__.startswith("Connect"):  # refused, unknown or too slow: before the client gave it up
             _unreachable.append(wanted.repository)
             raise Unavailable(f"{away}the Hugging Face hub cannot be reached", remedy) from None
         why = (str(err).splitlines() or [type(err).__name__])[0] or type(err).__name__
-        raise Unavailable(f"{named} cannot be fetched: {why}", remedy) from None
+        raise Unavailable(f"{called} cannot be fetched: {why}", remedy) from None
 
 
 @contextmanager
@@ -255,7 +255,7 @@ def _bar(wanted: HubFiles, context: Context) -> Iterator[None]:
     blobs = Path(constants.HF_HUB_CACHE) / storage_name(wanted.repository) / "blobs"
     total = -(-_size(wanted) // MEGABYTE)
     done = threading.Event()
-    with context.progress(f"fetching {_named(wanted)}", total, "MB") as ticker:
+    with context.progress(f"fetching {named(wanted)}", total, "MB") as ticker:
         watcher = threading.Thread(target=_watch, args=(blobs, ticker, done), daemon=True)
         watcher.start()
         try:

@@ -48,7 +48,7 @@ def wheelhouse(script: Path) -> Path | None:
 
 
 def sync_options(script: Path) -> list[str]:
-    """Return what makes ``uv sync --script`` build from nothing but the wheels that are here; [] where there are none."""
+    """Return what makes ``uv sync --script`` build from the wheels that are here alone; [] where there are none."""
     if (folder := wheelhouse(script)) is None:
         return []
     python = str(store.read_json(folder / ABOUT).get("python", ""))

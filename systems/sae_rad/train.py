@@ -66,13 +66,22 @@ def train(
     """
     survey = survey_rows(z)
     recipe = _recipe(options, survey, seed)
+    if (done := _finished(folder, recipe, device)) is not None:  # without the lock: shards of a run load at once
+        return done
     with locked(folder):
-        if (folder / TRAINING_FILE).exists():
-            _same_recipe(read_json(folder / TRAINING_FILE)["recipe"], recipe, folder)
-            return load(folder, device)
+        if (done := _finished(folder, recipe, device)) is not None:
+            return done
         with matmul_precision(options.precision):
             sae = _fit(_Fit(z, survey.scale, options, seed, recipe, folder, device), progress)
         return _finish(sae, z, survey, options, recipe, folder, progress)
+
+
+def _finished(folder: Path, recipe: Mapping[str, Any], device: str) -> TrainedSAE | None:
+    """Return the training that a folder holds, of which the file that is asked for here was written last."""
+    if not (folder / TRAINING_FILE).exists():
+        return None
+    _same_recipe(read_json(folder / TRAINING_FILE)["recipe"], recipe, folder)
+    return load(folder, device)
 
 
 # ------------------------------------------------------------------ what is trained on what

@@ -9,16 +9,14 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from bench import hub
-from bench.config import digest
 from bench.contracts import Asset, Case, Context, HubFiles, PlanLine
 from bench.errors import BenchError
-from bench.workers.environment import Command, command, file_digest
+from bench.workers.environment import Command, command
 from bench.workers.options import ModelOptions
 from bench.workers.system import WorkerSystem
 from bench.workers.worker import Weights, Worker
 from systems.chexagent.chexagent_shared import ANATOMIES, DEFAULTS_2, DEFAULTS_8B, INDICATION_PROMPT
 
-SHARED = Path(__file__).with_name("chexagent_shared.py")
 FILES = ("*.json", "*.py", "*.safetensors", "*.txt", "*.model")
 
 
@@ -104,10 +102,6 @@ class CheXagent(WorkerSystem):
     script = Path(__file__).with_name("worker.py")
     files = FILES
     remote_code = True
-
-    def fingerprint(self) -> str:
-        """Return what identifies scripts, options and weights."""
-        return digest([super().fingerprint(), file_digest(SHARED)])
 
 
 class CheXagent2(CheXagent):

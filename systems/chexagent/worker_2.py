@@ -180,6 +180,7 @@ def _own_hub(home: Path, repositories: Mapping[str, str]) -> None:
         (place / "refs" / "main").write_text(COMMIT, encoding="utf-8")
         (place / "snapshots").mkdir()
         (place / "snapshots" / COMMIT).symlink_to(os.path.abspath(folder), target_is_directory=True)
+    (home / "version.txt").write_text("1", encoding="utf-8")  # else transformers looks for a cache of before 2022
     os.environ.update(HF_HUB_CACHE=str(home), HF_HUB_OFFLINE="1", NO_ALBUMENTATIONS_UPDATE="1")
     os.environ.pop("TRANSFORMERS_CACHE", None)
 

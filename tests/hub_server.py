@@ -9,7 +9,27 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from urllib.parse import unquote, urlsplit
+
+import pytest
+
+NOWHERE = "http://127.0.0.1:9"
+"""The port of "discard", where nothing answers."""
+
+
+def point_client(
+    monkeypatch: pytest.MonkeyPatch, cache: Path, *, endpoint: str = NOWHERE, offline: bool = False
+) -> Path:
+    """Let the real client of this process use a cache and a server, as HF_HOME and HF_ENDPOINT do at its start."""
+    from huggingface_hub import constants
+
+    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(cache))
+    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
+    return cache
 
 
 @dataclass

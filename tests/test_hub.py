@@ -14,12 +14,10 @@ from bench.context import RunContext
 from bench.contracts import HubFiles
 from bench.errors import BenchError, Unavailable
 
-constants = pytest.importorskip("huggingface_hub.constants")
+pytest.importorskip("huggingface_hub")
 
-from hub_server import HubServer, Repository, hub_server  # noqa: E402
+from hub_server import NOWHERE, HubServer, Repository, hub_server, point_client
 
-NOWHERE = "http://127.0.0.1:9"
-"""The port of "discard", where nothing answers."""
 INDEX = {"weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
 TINY = {
     "config.json": b"{}",
@@ -35,13 +33,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path
     """Return a function that sets the client's cache, endpoint and whether it is offline."""
 
     def put(cache: str = "hub", *, endpoint: str = NOWHERE, offline: bool = False) -> Path:
-        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / cache))
-        monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-        monkeypatch.setattr(
-            constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-        )
-        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", offline)
-        return tmp_path / cache
+        return point_client(monkeypatch, tmp_path / cache, endpoint=endpoint, offline=offline)
 
     return put
 

@@ -40,7 +40,7 @@ class State:
         """What a person has to do about it."""
         asset = self.need.asset
         if isinstance(asset, ServerModel):
-            return f"on its server: {asset.command}"
+            return "to be run where the server is"
         if isinstance(asset, LocalFile):
             return "carry it by hand"
         if isinstance(asset, HubFiles) and asset.gated:

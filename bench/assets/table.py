@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -19,7 +20,7 @@ KINDS = {"hub": "hub", "worker": "environment", "file": "file", "server": "serve
 
 def print_states(console: Console, states: Sequence[State], found: Needs | None) -> None:
     """Print a line an asset: what, for whom, how large, where; `found` has what could not be told."""
-    table = Table(header_style="bold")
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1))
     for heading in ("kind", "asset", "needed by", "size", "where"):
         table.add_column(heading, justify="right" if heading == "size" else "left", no_wrap=heading in ("kind", "size"))
     for state in states:
@@ -60,9 +61,7 @@ def print_written(console: Console, file: Path, manifest: Mapping[str, Any]) -> 
 
 def print_brought(console: Console, file: Path, brought: Brought) -> None:
     """Print what an import did."""
-    _say(
-        console, f"{file}: {brought.new:,} files put in place, {brought.known:,} were here already; all checksums hold"
-    )
+    _say(console, f"{file}: {brought.new:,} files put in place, {brought.known:,} here already; all checksums hold")
     for note in brought.notes:
         _say(console, note)
     _print_left(console, brought.manifest)

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import tempfile
 import time
+import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -113,7 +114,7 @@ def put(made: Path, folder: Path) -> None:
 
 def _pins(script: Path, python: Path) -> list[str]:
     """Return what an environment holds, as requirements: name==version, or name @ address."""
-    lines = _run(["pip", "freeze", "--python", str(python)], script, "what its environment holds").splitlines()
+    lines = _run(["pip", "freeze", "--python", str(python)], script).splitlines()
     pins = [line.strip() for line in lines if line.strip()]
     if odd := [pin for pin in pins if not _PINNED.match(pin)]:
         raise BenchError(f"worker {script}: its environment holds {odd[0]!r}, of which no wheel can be made")
@@ -122,7 +123,7 @@ def _pins(script: Path, python: Path) -> list[str]:
 
 def _fetch(script: Path, python: Path, pins: Sequence[str], made: Path, ticker: Ticker) -> None:
     requirements = made.parent / "requirements.txt"
-    store.write_text(requirements, "\n".join([*_indices(script, python), *pins]) + "\n")
+    store.write_text(requirements, "\n".join([*_indices(script), *pins]) + "\n")
     if not pins:
         return
     argv = [
@@ -159,11 +160,16 @@ def _wait(running: subprocess.Popen[bytes], made: Path, ticker: Ticker) -> None:
         time.sleep(LOOK_EVERY_S)
 
 
-def _indices(script: Path, python: Path) -> list[str]:
-    """Return the lines that tell pip the indices which uv uses for a script."""
-    argv = ["pip", "compile", str(script), "--python", str(python), "--emit-index-url", "--emit-find-links", "--quiet"]
-    lines = _run([*argv, "--no-header", "--no-annotate"], script, "its package indices").splitlines()
-    return [line for line in lines if line.startswith(_INDEX_LINES)]
+def _indices(script: Path) -> list[str]:
+    """Return the lines that tell pip the indices which uv uses for a script: of its settings, and of the script's own."""
+    lines = _run(["pip", "compile", "-", "--emit-index-url", "--emit-find-links", "--no-header", "--quiet"], script)
+    own = tomllib.loads(environment.metadata(script)).get("tool", {}).get("uv", {})
+    extra = [str(index["url"]) for index in own.get("index", ())] + list(own.get("extra-index-url", ()))
+    return [
+        *(line for line in lines.splitlines() if line.startswith(_INDEX_LINES)),
+        *(f"--extra-index-url {url}" for url in extra),
+        *(f"--find-links {place}" for place in own.get("find-links", ())),
+    ]
 
 
 def _check_whole(script: Path, pins: Sequence[str], made: Path) -> None:
@@ -187,11 +193,18 @@ def _version(python: Path) -> str:
     return done.stdout.strip()
 
 
-def _run(arguments: Sequence[str], script: Path, what: str) -> str:
-    argv = [environment.uv_binary(), *arguments]
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env=_environment(), check=False)
+def _run(arguments: Sequence[str], script: Path) -> str:
+    """Run uv without any input and return what it prints. Raises Unavailable with its last words."""
+    argv, none = [environment.uv_binary(), *arguments], subprocess.DEVNULL
+    done = subprocess.run(
+        argv, stdin=none, capture_output=True, text=True, errors="replace", env=_environment(), check=False
+    )
     if done.returncode:
-        raise Unavailable(f"the worker {script}: uv does not tell {what}:\n{last_words(done.stderr)}", "see above")
+        raise Unavailable(
+            f"the wheels of the worker {script} cannot be had: uv {arguments[0]} {arguments[1]}:\n"
+            f"{last_words(done.stderr)}",
+            "bench assets pull builds the environment anew where it is gone",
+        )
     return done.stdout
 
 

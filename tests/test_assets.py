@@ -181,9 +181,7 @@ def test_what_an_archive_names_is_fetched_too(bench: Bench, connected: HubServer
             member.size = len(text)
             tar.addfile(member, io.BytesIO(text.encode()))
     connected.repositories["StanfordAIMI/RRG_scorers"] = Repository({"radgraph-xl.tar.gz": packed.getvalue()})
-    connected.repositories["tiny/bert"] = Repository(
-        {"config.json": b"{}", "vocab.txt": b"x", "model.safetensors": b""}
-    )
+    connected.repositories["tiny/bert"] = Repository({"config.json": b"{}", "vocab.txt": b"x", "m.safetensors": b""})
     answer = bench("assets", "pull", "--system", "constant", "--metrics", "rger")
     assert answer.code == 0, answer.err
     assert sorted(connected.downloads()) == ["config.json", "radgraph-xl.tar.gz", "vocab.txt"]

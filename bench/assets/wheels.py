@@ -161,7 +161,7 @@ def _wait(running: subprocess.Popen[bytes], made: Path, ticker: Ticker) -> None:
 
 
 def _indices(script: Path) -> list[str]:
-    """Return the lines that tell pip the indices which uv uses for a script: of its settings, and of the script's own."""
+    """Return the lines that tell pip the indices which uv uses: those of its settings, and those of the script."""
     lines = _run(["pip", "compile", "-", "--emit-index-url", "--emit-find-links", "--no-header", "--quiet"], script)
     own = tomllib.loads(environment.metadata(script)).get("tool", {}).get("uv", {})
     extra = [str(index["url"]) for index in own.get("index", ())] + list(own.get("extra-index-url", ()))

@@ -219,7 +219,7 @@ def _weights(details: Mapping[str, Any]) -> str:
 
 def _settings(details: Mapping[str, Any]) -> str:
     settings = _mapping(details.get("settings"))
-    return f"generated with {', '.join(f'{key}={value}' for key, value in settings.items())}" if settings else ""
+    return f"generated with {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}" if settings else ""
 
 
 def _environment(details: Mapping[str, Any]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench import store
 from bench.contracts import (
     OK,
     UNDEFINED,
@@ -24,6 +27,7 @@ from bench.contracts import (
 )
 from bench.errors import Unavailable
 from bench.options import Options
+from bench.workers.options import WorkerOptions
 
 WORDS = ("clear", "effusion", "opacity", "enlarged", "pacemaker", "normal")
 
@@ -118,6 +122,63 @@ class Parrot:
 
     def facts(self) -> Mapping[str, float]:
         return {"words": 3.0}
+
+
+class TellingOptions(ParrotOptions, WorkerOptions):
+    notes: bool = False
+    """Note each case in the work folder and count them in the facts, as SAE-Rad does."""
+
+
+class Telling(Parrot):
+    """A parrot that tells how it speaks, and logs when it is prepared.
+
+    With the environment variable TELLING_MEET it begins once that many processes are there.
+    """
+
+    Options = TellingOptions
+
+    def __init__(self, options: TellingOptions, context: Any) -> None:
+        super().__init__(options, context)
+        self.context = context
+
+    def prepare(self, train: TrainingSet) -> None:
+        super().prepare(train)
+        if self.options.log is not None:
+            with self.options.log.open("a") as log:
+                log.write("prepared\n")
+
+    def generate(self, cases: Sequence[Case]) -> Iterable[Report]:
+        if meet := int(os.environ.get("TELLING_MEET", "0")):
+            Path("met").mkdir(exist_ok=True)
+            Path("met", str(os.getpid())).touch()
+            until = time.monotonic() + 60
+            while len(list(Path("met").iterdir())) < meet:
+                assert time.monotonic() < until, "the others did not come"
+                time.sleep(0.02)
+        for report in super().generate(cases):
+            if self.options.notes:
+                with store.Appender(self.context.workdir / "notes.jsonl") as notes:
+                    notes.write({"id": report.id, "words": len(report.text.split())})
+            yield report
+
+    def facts(self) -> Mapping[str, float]:
+        if not self.options.notes:
+            return super().facts()
+        assert self.prepared
+        return {"noted": float(sum(n["words"] for n in store.read_lines(self.context.workdir / "notes.jsonl")))}
+
+    def details(self) -> Mapping[str, Any]:
+        assert self.prepared
+        torch = os.environ.get("TELLING_TORCH", "2.1.0")
+        if torch == "none":
+            return {"torch": object()}
+        return {
+            "python": "3.9.18",
+            "versions": {"numpy": "1.26.0", "torch": torch, "transformers": "4.40.0"},
+            "settings": {"num_beams": 5, "max_new_tokens": 256},
+            "weights": {"model": "a/parrot", "revision": None, "commit": "0123abcd"},
+            "device": "cpu",
+        }
 
 
 class WordF1Options(Options):

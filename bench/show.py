@@ -218,8 +218,8 @@ def _weights(details: Mapping[str, Any]) -> str:
 
 
 def _settings(details: Mapping[str, Any]) -> str:
-    settings = _mapping(details.get("settings"))
-    return f"generated with {', '.join(f'{key}={value}' for key, value in sorted(settings.items()))}" if settings else ""
+    settings = sorted(_mapping(details.get("settings")).items())
+    return f"generated with {', '.join(f'{key}={value}' for key, value in settings)}" if settings else ""
 
 
 def _environment(details: Mapping[str, Any]) -> str:

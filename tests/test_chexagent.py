@@ -37,7 +37,7 @@ STRUCTURED = (
 @pytest.fixture
 def helper(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The worker's side of the harness, as a worker's script imports it."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "bench" / "workers"))
+    monkeypatch.syspath_prepend(str(environment.HELPER.parent))
     return importlib.import_module("bench_worker")
 
 
@@ -154,7 +154,7 @@ def test_deep_images_are_scaled_where_pillow_would_clip(tmp_path: Path) -> None:
     ("options", "defaults"), [(CheXagentOptions(), "DEFAULTS_8B"), (CheXagent2Options(), "DEFAULTS_2")]
 )
 def test_worker_and_plugin_have_the_same_defaults(options: CheXagentOptions, defaults: str) -> None:
-    elsewhere = {*WorkerOptions.model_fields, "model", "revision", "vision_model", "vision_revision"}
+    elsewhere = {*WorkerOptions.model_fields, "model", "revision", "vision_model", "vision_model_revision"}
     assert options.model_dump(exclude=elsewhere) == dict(getattr(shared, defaults))
 
 
@@ -186,10 +186,10 @@ def test_its_code_runs_at_a_named_revision_only(context: RunContext) -> None:
 
 
 def test_the_vision_tower_is_a_second_repository(context: RunContext) -> None:
-    system = CheXagent2(CheXagent2Options(revision=COMMIT, vision_revision="abc"), context)
+    system = CheXagent2(CheXagent2Options(revision=COMMIT, vision_model_revision="abc"), context)
     fetched = {asset.repository: asset.revision for asset in system.assets() if isinstance(asset, HubFiles)}
     assert fetched == {"StanfordAIMI/CheXagent-2-3b": COMMIT, TOWER: "abc"}
-    wanted = [line.shared for line in system.plan(None, ()) if line.what == "weights to fetch"]  # type: ignore[arg-type]
+    wanted = [line.shared for line in system.plan(None, ()) if line.what.startswith("weights to fetch")]  # type: ignore[arg-type]
     assert len(set(wanted)) == 2
 
 
@@ -203,8 +203,8 @@ def test_a_tower_that_cannot_be_meant(context: RunContext, tmp_path: Path) -> No
     model = folder_of(tmp_path / "model")
     with pytest.raises(BenchError, match=r"vision_model './tower': no such folder"):
         CheXagent2(CheXagent2Options(model=model, vision_model="./tower"), context)
-    with pytest.raises(BenchError, match=r"vision_revision 'x'.* without revisions"):
-        CheXagent2(CheXagent2Options(model=model, vision_model=model, vision_revision="x"), context)
+    with pytest.raises(BenchError, match="vision_model .* is a folder, which has no revision 'x'"):
+        CheXagent2(CheXagent2Options(model=model, vision_model=model, vision_model_revision="x"), context)
 
 
 def test_what_moves_a_report_is_in_the_fingerprint_and_where_it_runs_is_not(
@@ -442,18 +442,21 @@ def test_weights_that_lack_a_tensor_are_told(bench: Bench, world: Path, tmp_path
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize("batch_size", [1, 3])
-def test_the_2_3b_answers_as_its_model_card_does_without_a_hub(bench: Bench, world: Path, batch_size: int) -> None:
+@pytest.mark.parametrize(("batch_size", "indication"), [(1, True), (3, False)])  # without it, b and c share a batch
+def test_the_2_3b_answers_as_its_model_card_does_without_a_hub(
+    bench: Bench, world: Path, batch_size: int, indication: bool
+) -> None:
     (tower, model), limit = tower_and_model(world), 24
     write_config(
         world, "chexagent-2-3b", model=str(model), vision_model=str(tower), max_new_tokens=limit, batch_size=batch_size,
-        clean=False,
+        indication=indication, clean=False,
     )  # fmt: skip
     answer = bench("run", "--out", "o")
     assert answer.code == 0, answer.err
     told = [
         f'Given the indication: "{i}", write a structured findings section for the CXR.' for i in ("Cough.", "None")
     ]
+    told = told if indication else ["Write a structured findings section for the CXR."] * 2
     by_case = {"a": (["a", "l"], told[0]), "b": (["b"], told[1]), "c": (["c"], told[0])}
     seen = [[part.get("text", "image") for part in call] for call in calls(model)]
     assert sorted(seen) == sorted([*["image"] * len(images), prompt] for images, prompt in by_case.values())

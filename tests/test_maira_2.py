@@ -18,6 +18,7 @@ from PIL import Image
 
 from bench.context import RunContext
 from bench.errors import BenchError
+from bench.workers.environment import HELPER
 from bench.workers.options import WorkerOptions
 from systems.maira_2 import MAIRA2, MAIRA2Options
 
@@ -29,7 +30,7 @@ CODE = HERE / "remote_code" / "maira_2"
 @pytest.fixture
 def worker(monkeypatch: pytest.MonkeyPatch) -> Any:
     """The worker's script as a module: it imports torch and transformers only to load a model."""
-    monkeypatch.syspath_prepend(str(HERE.parent / "bench" / "workers"))
+    monkeypatch.syspath_prepend(str(HELPER.parent))
     spec = importlib.util.spec_from_file_location("maira_2_worker", MAIRA2.script)
     assert spec is not None
     assert spec.loader is not None

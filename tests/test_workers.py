@@ -139,7 +139,7 @@ def test_weights_of_a_folder_are_told_by_their_content(context: RunContext, tmp_
     [
         (Weights("org/model", remote_code=True), "set the option revision"),
         (Weights("./missing"), "no such folder"),
-        (Weights(".", "main"), "has no revisions"),
+        (Weights(".", "main"), "has no revision"),
     ],
 )
 def test_weights_that_cannot_be_meant_are_refused(weights: Weights, says: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
@@ -33,12 +33,12 @@ class WorkerAnnotator:
         """Return the script."""
         return self.script
 
-    def weights(self) -> Weights | None:
-        """Return which weights the worker is given, None where it needs none."""
+    def weights(self) -> Mapping[str, Weights]:
+        """Return option → weights whose folder the worker is given under it; none where the options name none."""
         if not isinstance(self.options, ModelOptions):
-            return None
-        options = self.options
-        return Weights(options.model, options.revision, self.files, gated=self.gated, remote_code=self.remote_code)
+            return {}
+        model, revision = self.options.model, self.options.revision
+        return {"model": Weights(model, revision, self.files, gated=self.gated, remote_code=self.remote_code)}
 
     def fingerprint(self) -> str:
         """Return what identifies script, options and weights."""
@@ -73,6 +73,6 @@ class ScriptAnnotator(WorkerAnnotator):
         """Return the script that the options name."""
         return script_of(self.options)
 
-    def weights(self) -> Weights | None:
+    def weights(self) -> Mapping[str, Weights]:
         """Return the weights that the options name."""
         return weights_of(self.options)

@@ -24,7 +24,7 @@ from bench.contracts import Context
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.workers.words import last_words
 
-HELPER = Path(__file__).with_name("bench_worker.py")
+HELPER = Path(__file__).parent / "helper" / "bench_worker.py"
 _BLOCK = re.compile(r"(?m)^# /// script$\s(?P<content>(^#(| .*)$\s)+)^# ///$")
 """The inline metadata of PEP 723, as its reference implementation finds it."""
 PASSED = re.compile(

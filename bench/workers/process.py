@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from bench.errors import BenchError, Unavailable
-from bench.workers.bench_worker import PROTOCOL
 from bench.workers.environment import Command
+from bench.workers.helper.bench_worker import PROTOCOL
 from bench.workers.words import last_words
 
 LONGEST_LINE = 64_000_000

@@ -38,12 +38,12 @@ class WorkerSystem:
         """Return the script."""
         return self.script
 
-    def weights(self) -> Weights | None:
-        """Return which weights the worker is given, None where it needs none."""
+    def weights(self) -> Mapping[str, Weights]:
+        """Return option → weights whose folder the worker is given under it; none where the options name none."""
         if not isinstance(self.options, ModelOptions):
-            return None
-        options = self.options
-        return Weights(options.model, options.revision, self.files, gated=self.gated, remote_code=self.remote_code)
+            return {}
+        model, revision = self.options.model, self.options.revision
+        return {"model": Weights(model, revision, self.files, gated=self.gated, remote_code=self.remote_code)}
 
     def fingerprint(self) -> str:
         """Return what identifies script, options and weights."""
@@ -144,7 +144,7 @@ class ScriptSystem(WorkerSystem):
         """Return the script that the options name."""
         return script_of(self.options)
 
-    def weights(self) -> Weights | None:
+    def weights(self) -> Mapping[str, Weights]:
         """Return the weights that the options name."""
         return weights_of(self.options)
 
@@ -158,7 +158,7 @@ def script_of(options: WorkerOptions) -> Path:
     return script
 
 
-def weights_of(options: WorkerOptions) -> Weights | None:
+def weights_of(options: WorkerOptions) -> Mapping[str, Weights]:
     """Return the weights that options name."""
     assert isinstance(options, ScriptOptions)
-    return None if options.model is None else Weights(options.model, options.revision)
+    return {} if options.model is None else {"model": Weights(options.model, options.revision)}

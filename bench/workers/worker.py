@@ -12,8 +12,8 @@ from bench import hub
 from bench.contracts import Asset, Context, HubFiles, PlanLine, WorkerScript
 from bench.errors import BenchError
 from bench.workers import environment
-from bench.workers.bench_worker import PROTOCOL
 from bench.workers.crew import Answered, Crew, Lane, Pack, Task, facts_of
+from bench.workers.helper.bench_worker import PROTOCOL
 from bench.workers.options import ScriptOptions, WorkerOptions, own
 from bench.workers.process import Log, Process
 
@@ -36,12 +36,12 @@ class Weights:
         folder = Path(self.model).expanduser()
         return folder.resolve() if folder.is_dir() else None
 
-    def check(self) -> None:
-        """Raise BenchError where the options cannot be meant."""
+    def check(self, option: str = "model") -> None:
+        """Raise BenchError where the options cannot be meant; `option` is the one that names the weights."""
         if self.local is not None and self.revision is not None:
-            raise BenchError(f"revision {self.revision!r}: {self.model} is a folder, which has no revisions")
+            raise BenchError(f"{option} {self.model!r} is a folder, which has no revision {self.revision!r}")
         if self.local is None and self.model.startswith((".", "/", "~")):
-            raise BenchError(f"model {self.model!r}: no such folder")
+            raise BenchError(f"{option} {self.model!r}: no such folder")
         if self.local is None and self.remote_code and self.revision is None:
             raise BenchError(
                 f"{self.model} brings code of its own, which runs only at a revision that the configuration names: "
@@ -59,13 +59,18 @@ class Weights:
         files = sorted(p for p in folder.rglob("*") if p.is_file() and not _hidden(p.relative_to(folder)))
         return {p.relative_to(folder).as_posix(): hub.file_sha256(p, context) for p in files}
 
-    def folder(self, context: Context) -> Path:
+    def folder(self, context: Context, option: str) -> Path:
         """Return the folder of the weights, fetched where they are not there. Raises Unavailable."""
-        return self.local or hub.snapshot(self.wanted(), context, "model")
+        return self.local or hub.snapshot(self.wanted(), context, option)
 
     def found(self) -> Path | None:
         """Return the folder of the weights, None where they would have to be fetched."""
         return self.local or hub.cached_snapshot(self.wanted())
+
+
+def _revision(option: str) -> str:
+    """Return the option beside one that names weights that says at which revision: model → revision."""
+    return "revision" if option == "model" else f"{option}_revision"
 
 
 def _hidden(path: Path) -> bool:
@@ -80,15 +85,15 @@ class Worker(Generic[T]):
         task: Literal["write", "annotate"],
         script: Path,
         options: WorkerOptions,
-        weights: Weights | None,
+        weights: Mapping[str, Weights],
         context: Context,
         pack: Pack[T],
     ) -> None:
         self._task, self.script, self.options, self._weights, self._context = task, script, options, weights, context
         self.name = f"{script.parent.name}/{script.name}"
-        if weights is not None:
-            weights.check()
-        self._folder: Path | None = None
+        for option, one in weights.items():
+            one.check(option)
+        self._folders: dict[str, Path] = {}
         self.notes: dict[str, None] = {}
         lanes = [
             Lane(str(i), self._called(device), self._starter(str(i)), pack) for i, device in enumerate(options.devices)
@@ -107,23 +112,24 @@ class Worker(Generic[T]):
 
     def identity(self) -> Any:
         """Return what identifies script, options and weights."""
+        elsewhere = {"script", *self._weights, *map(_revision, self._weights)}
         return {
             "protocol": PROTOCOL,
             "script": environment.script_digest(self.script),
-            "options": {k: v for k, v in own(self.options).items() if k not in ("model", "revision", "script")},
-            "weights": self._weights.identity(self._context) if self._weights else None,
+            "options": {k: v for k, v in own(self.options).items() if k not in elsewhere},
+            "weights": {option: one.identity(self._context) for option, one in self._weights.items()},
         }
 
     def assets(self) -> Sequence[Asset]:
         """Return what is fetched from a network."""
-        hub_files = [self._weights.wanted()] if self._weights is not None and self._weights.local is None else []
+        hub_files = [one.wanted() for one in self._weights.values() if one.local is None]
         return [*hub_files, *([WorkerScript(self.script)] if self.options.runner == "uv" else [])]
 
     def plan(self) -> Sequence[PlanLine]:
         """Return what is still to be fetched or built before a start."""
-        fetched = self._weights is None or self._weights.found() is not None
+        missing = [one for one in self._weights.values() if one.found() is None]
         ready = self.options.runner != "uv" or environment.built(self.script, self._context) is not None
-        lines = [] if fetched else [PlanLine("weights to fetch", 1, "repository", f"weights {self._weights}")]
+        lines = [PlanLine(f"weights to fetch, {one.model}", 1, "repository", f"weights {one}") for one in missing]
         return lines + ([] if ready else [PlanLine("environment to build", 1, "environment", f"env {self.script}")])
 
     def folder(self, lane: str) -> Path:
@@ -136,16 +142,20 @@ class Worker(Generic[T]):
 
     def prepare(self) -> None:
         """Fetch, build and start, so that what cannot work is told before the first case."""
-        if self._weights is not None:
-            self._folder = self._weights.folder(self._context)
+        self._find_weights()
         self._command(self._crew.lanes[0].name, self.options.devices[0])
         with self._context.progress(f"loading {self.name}", None):
             self._crew.lanes[0].ready()
 
+    def _find_weights(self) -> None:
+        for option, one in self._weights.items():
+            if option not in self._folders:
+                self._folders[option] = one.folder(self._context, option)
+
     def _command(self, lane: str, device: str) -> environment.Command:
-        folders = [self.folder(lane), *([self._folder] if self._folder is not None else [])]
-        if self._folder is not None and self._folder.parent.name == "snapshots":
-            folders.append(self._folder.parent.parent)  # a snapshot's files are links to blobs beside it
+        folders = [self.folder(lane), *self._folders.values()]
+        # a snapshot's files are links to blobs beside it
+        folders += [folder.parent.parent for folder in self._folders.values() if folder.parent.name == "snapshots"]
         options = self.options
         return environment.command(
             options.runner, self.script, folders, self._context, options.environment, gpu=device != "cpu"
@@ -167,13 +177,14 @@ class Worker(Generic[T]):
         """Return the options as the worker gets them: the weights as the folder where they lie."""
         options = self.options
         given = dict(options.options) if isinstance(options, ScriptOptions) else dict(own(options))
-        given.pop("revision", None)
-        return {**given, "model": str(self._folder)} if self._folder is not None else given
+        for option, folder in self._folders.items():
+            given.pop(_revision(option), None)
+            given[option] = str(folder)
+        return given
 
     def answers(self, tasks: Sequence[Task[T]], *, keep: bool = False) -> Iterator[Answered]:
         """Yield an answer a task; the workers end with the last, unless they are kept for more."""
-        if self._weights is not None and self._folder is None:
-            self._folder = self._weights.folder(self._context)
+        self._find_weights()
         options = self.options
         yield from self._crew.answers(tasks, options.batch_size, options.timeout_s, self._note, keep=keep)
 
@@ -194,10 +205,14 @@ class Worker(Generic[T]):
     def details(self) -> Mapping[str, Any]:
         """Return what a reader should know: script, weights, device, versions, how the model generates."""
         said = {k: v for k, v in facts_of(self._crew.lanes).items() if k != "facts"}
-        weights: dict[str, Any] = {}
-        if self._weights is not None:
-            commit = self._folder.name if self._folder is not None and self._weights.local is None else None
-            weights = {"model": self._weights.model, "revision": self._weights.revision, "commit": commit}
+        weights = {
+            option: {
+                "model": one.model,
+                "revision": one.revision,
+                "commit": self._folders[option].name if option in self._folders and one.local is None else None,
+            }
+            for option, one in self._weights.items()
+        }
         return {
             **environment.describe(self.options.runner, self.script),
             **said,

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
-from bench import hub
-from bench.contracts import Asset, Case, Context, HubFiles, PlanLine
-from bench.errors import BenchError
-from bench.workers.environment import Command, command
 from bench.workers.options import ModelOptions
 from bench.workers.system import WorkerSystem
-from bench.workers.worker import Weights, Worker
+from bench.workers.worker import Weights
 from systems.chexagent.chexagent_shared import ANATOMIES, DEFAULTS_2, DEFAULTS_8B, INDICATION_PROMPT
 
 FILES = ("*.json", "*.py", "*.safetensors", "*.txt", "*.model")
@@ -77,7 +73,7 @@ class CheXagent2Options(CheXagentOptions):
     """Folder of the weights, or an id of the Hugging Face hub."""
     vision_model: str = "StanfordAIMI/XraySigLIP__vit-l-16-siglip-384__webli"
     """Folder, or id of the hub, of the vision tower that the model's own code loads by that name."""
-    vision_revision: str | None = None
+    vision_model_revision: str | None = None
     """Branch, tag or commit of the tower's repository; None: its main branch. The model brings its values."""
     mode: Literal["by-anatomy", "findings"] = DEFAULTS_2["mode"]
     """findings: one prompt for all findings; by-anatomy: one prompt an anatomy, the answers joined in their order."""
@@ -110,69 +106,8 @@ class CheXagent2(CheXagent):
     Options = CheXagent2Options
     script = Path(__file__).with_name("worker_2.py")
 
-    def __init__(self, options: CheXagent2Options, context: Context) -> None:
-        super().__init__(options, context)
-        weights = self.weights()
-        assert weights is not None
-        self._worker: Worker[Case] = _TowerWorker("write", self.script, options, weights, context, self._pack)
-
-
-class _TowerWorker(Worker[Case]):
-    """A worker that is given a second folder of weights: the vision tower's."""
-
-    options: CheXagent2Options
-
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
-        options = self.options
-        self._tower = Weights(options.vision_model, options.vision_revision, ("*.json", "*.safetensors"))
-        self._tower_folder: Path | None = None
-        if self._tower.local is None and options.vision_model.startswith((".", "/", "~")):
-            raise BenchError(f"vision_model {options.vision_model!r}: no such folder")
-        if self._tower.local is not None and options.vision_revision is not None:
-            raise BenchError(
-                f"vision_revision {options.vision_revision!r}: the vision_model is a folder, without revisions"
-            )
-
-    def identity(self) -> Any:
-        """Return what identifies script, options and both repositories' weights."""
-        known = super().identity()
-        options = {k: v for k, v in known["options"].items() if k not in ("vision_model", "vision_revision")}
-        return {**known, "options": options, "vision_model": self._tower.identity(self._context)}
-
-    def assets(self) -> Sequence[Asset]:
-        """Return what is fetched from a network."""
-        tower: list[HubFiles] = [self._tower.wanted()] if self._tower.local is None else []
-        return [*super().assets(), *tower]
-
-    def plan(self) -> Sequence[PlanLine]:
-        """Return what is still to be fetched or built before a start."""
-        there = self._tower.found() is not None
-        return [
-            *super().plan(),
-            *([] if there else [PlanLine("weights to fetch", 1, "repository", f"weights {self._tower}")]),
-        ]
-
-    def _command(self, lane: str, device: str) -> Command:
-        tower = self._found_tower()
-        beside = [tower.parent.parent] if tower.parent.name == "snapshots" else []
-        seen = [self.folder(lane), *self._weights_folders(), tower, *beside]
-        options = self.options
-        return command(options.runner, self.script, seen, self._context, options.environment, gpu=device != "cpu")
-
-    def _weights_folders(self) -> list[Path]:
-        if self._folder is None:
-            return []
-        beside = [self._folder.parent.parent] if self._folder.parent.name == "snapshots" else []
-        return [self._folder, *beside]
-
-    def _found_tower(self) -> Path:
-        if self._tower_folder is None:
-            here = self._tower.local
-            self._tower_folder = here or hub.snapshot(self._tower.wanted(), self._context, "vision_model")
-        return self._tower_folder
-
-    def _given(self) -> dict[str, Any]:
-        given = super()._given()
-        given.pop("vision_revision", None)
-        return {**given, "vision_model": str(self._found_tower())}
+    def weights(self) -> Mapping[str, Weights]:
+        """Return the model and the vision tower that its code loads."""
+        assert isinstance(self.options, CheXagent2Options)
+        tower, revision = self.options.vision_model, self.options.vision_model_revision
+        return {**super().weights(), "vision_model": Weights(tower, revision, ("*.json", "*.safetensors"))}

@@ -101,6 +101,26 @@ class Unavailable(Exception):
         self.reason, self.remedy = reason, remedy
 
 
+def picture(path: str) -> Any:
+    """Return a radiograph as a Pillow image in RGB, upright; needs pillow and numpy.
+
+    Gray values of more than 8 bits are scaled by the depth in use (10, 12, 16 …); Pillow itself would clip them at 255.
+    """
+    import numpy as np
+    from PIL import Image as Pictures
+    from PIL import ImageOps
+
+    with Pictures.open(path) as opened:
+        opened.load()
+        upright = ImageOps.exif_transpose(opened)
+    if not upright.mode.startswith("I"):
+        return upright.convert("RGB")
+    values = np.asarray(upright).astype(np.float64)
+    bits = max(int(values.max()).bit_length(), 8)
+    scaled = np.rint(values * (255 / (2.0 ** (bits + bits % 2) - 1)))
+    return Pictures.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
 # ------------------------------------------------------------------ devices and memory
 
 

@@ -1,0 +1,1 @@
+"""What a worker finds on its path: `bench_worker`, and nothing else of the harness."""

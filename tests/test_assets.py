@@ -155,7 +155,7 @@ def test_all_is_tried_and_then_what_failed_is_told(bench: Bench, connected: HubS
     config.write_text(CONFIG.replace("hf:tiny/dino", "hf:shut/dino"))
     answer = bench("assets", "pull", "--metrics", "chexbert-f1")
     assert answer.code == 2
-    assert "shut/dino: shut/dino is gated" in answer.err
+    assert "  shut/dino is gated" in answer.err
     assert "https://huggingface.co/shut/dino" in answer.err
     assert connected.downloads().count("chexbert.pth") == connected.downloads().count("vocab.txt") == 1
     config.write_text(CONFIG)
@@ -480,7 +480,9 @@ def test_an_environment_is_built_on_the_other_side(
     assert [path.name for path in wheels.files(wheels.wheelhouse(worker) or Path())] == [
         "bench_tiny_dependency-1.0-py3-none-any.whl"
     ]
-    assert "wheels here" in bench("assets", "list").out
+    listed = bench("assets", "list").out
+    assert "built from its wheels when first used" in listed
+    assert "missing" not in listed
     context = RunContext(workdir=tmp_path / "work", cache_root=cachedir.cache_root())
     python = environment.uv_python(worker, context)
     assert tmp_path / "enclave-uv" in python.parents

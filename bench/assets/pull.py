@@ -40,7 +40,10 @@ def pull(find: Callable[[], Needs], context: RunContext, *, with_wheels: bool) -
 
 def failures(title: str, failed: dict[str, Unavailable]) -> str:
     """Return a message that lists what failed, why, and what to do."""
-    lines = [f"  {name}: {err.reason}\n    {err.remedy}" for name, err in failed.items()]
+    said = {
+        name: err.reason if err.reason.startswith(name) else f"{name}: {err.reason}" for name, err in failed.items()
+    }
+    lines = [f"  {said[name]}\n    {err.remedy}" for name, err in failed.items()]
     return "\n".join([f"{title}:", *lines])
 
 

@@ -33,7 +33,7 @@ class State:
     @property
     def missing(self) -> bool:
         """Whether it has to be fetched or brought before a run; what a server holds cannot be told."""
-        return self.kind != "server" and self.where is None
+        return self.kind != "server" and self.where is None and self.wheels is None
 
     @property
     def note(self) -> str:

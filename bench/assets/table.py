@@ -39,8 +39,10 @@ def print_states(console: Console, states: Sequence[State], found: Needs | None)
 
 
 def _where(state: State) -> str:
-    place = str(state.where) if state.where else "" if state.kind == "server" else "missing"
-    has_wheels = ["wheels here"] if state.wheels else []
+    place = str(state.where) if state.where else "missing" if state.missing else ""
+    has_wheels = (
+        ["its wheels are here" if state.where else "built from its wheels when first used"] if state.wheels else []
+    )
     note = [state.note] if state.note and (state.where is None or state.kind != "hub") else []
     return "\n".join([*([place] if place else []), *has_wheels, *note])
 

@@ -59,9 +59,9 @@ def metadata(script: Path) -> str:
 
 
 def script_digest(script: Path) -> str:
-    """Return 16 hex digits of the SHA-256 of a script and of the modules beside it that it imports."""
+    """Return 16 hex digits of the SHA-256 of a script, the modules beside it that it imports, and bench_worker."""
     whole = sha256()
-    for file in _sources(script):
+    for file in (*_sources(script), HELPER):
         whole.update(file.read_bytes())
     return whole.hexdigest()[:16]
 

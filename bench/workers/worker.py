@@ -13,7 +13,6 @@ from bench.contracts import Asset, Context, HubFiles, PlanLine, WorkerScript
 from bench.errors import BenchError
 from bench.workers import environment
 from bench.workers.crew import Answered, Crew, Lane, Pack, Task, facts_of
-from bench.workers.helper.bench_worker import PROTOCOL
 from bench.workers.options import ScriptOptions, WorkerOptions, own
 from bench.workers.process import Log, Process
 
@@ -114,7 +113,6 @@ class Worker(Generic[T]):
         """Return what identifies script, options and weights."""
         elsewhere = {"script", *self._weights, *map(_revision, self._weights)}
         return {
-            "protocol": PROTOCOL,
             "script": environment.script_digest(self.script),
             "options": {k: v for k, v in own(self.options).items() if k not in elsewhere},
             "weights": {option: one.identity(self._context) for option, one in self._weights.items()},

@@ -4,7 +4,7 @@
 
     def test_contract():
         checked = check_system("my-reader")
-        assert checked.ok, checked
+        assert checked.ok, str(checked)
 
 A system is tried on a small demo unless a configuration or a dataset is given, a metric on texts of this package.
 """

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -11,16 +11,14 @@ import numpy as np
 
 from bench import statistics
 from bench.check import common, other
-from bench.check.outcome import Advice, Broken, Checked, Ledger, Outcome, difference, quoted, require
+from bench.check.outcome import Advice, Broken, Checked, Ledger, Outcome, difference, quoted, require, told
 from bench.check.subject import Request, Subject, opened
 from bench.check.texts import odd_pairs, pairs
 from bench.check.vary import moved
 from bench.contracts import OK, Column, Floats, Mark, Pair, SmallTable, Stats
-from bench.errors import BenchError
+from bench.errors import BenchError, ServerLost, StorageFault, Unavailable
 from bench.options import Options
 
-CLOSE = {"rtol": 1e-6, "atol": 1e-9, "equal_nan": True}
-"""Numbers that differ by less are taken as equal: a model may round otherwise in another batch."""
 MANY = 1e6
 """How often a corpus is repeated to see whether a score hangs on how many pairs there are."""
 
@@ -83,7 +81,7 @@ class _MetricChecks:
     def other(self) -> other.Other:
         """What another process finds on the ordinary pairs."""
         asked = [[pair.id, pair.group, pair.candidate, pair.reference] for pair in self.pairs]
-        return other.ask(self.subject.request.told(), self.subject.folder, pairs=asked)
+        return other.ask(self.subject.request.told(), self.subject.entry.use, self.subject.folder, pairs=asked)
 
     # -------------------------------------------------------------- what it is
 
@@ -101,7 +99,7 @@ class _MetricChecks:
         require(all(key and "/" not in key for key in keys), f"a key is not empty, and has no /: {keys}")
         declared = getattr(self.subject.found.plugin, "columns", ())
         if isinstance(declared, Sequence) and not declared:
-            raise Advice("the class itself has no columns: where it cannot work, the table will not show what is missing")
+            raise Advice("the class itself has no columns: where it cannot work, no table shows what is missing")
         return ", ".join(keys)
 
     def _plan(self) -> str:
@@ -131,7 +129,7 @@ class _MetricChecks:
         for pair, values, status in zip(asked, stats.values, stats.status, strict=True):
             counted = (status == OK).any() or not values.any()
             require(counted, f"the pair {pair.id!r} is OK for no column, but its statistics are {values.tolist()}")
-        return stats
+        return Stats(stats.values, stats.status)
 
     def _again(self) -> None:
         self._equal(self.stats, self._statistics(self.pairs), self.pairs, "when asked again")
@@ -152,7 +150,7 @@ class _MetricChecks:
             f"{expected.values.shape[1]} statistics became {found.values.shape[1]} {when}",
         )
         for row, pair in enumerate(asked):
-            same = np.allclose(expected.values[row], found.values[row], **CLOSE)
+            same = _close(expected.values[row], found.values[row])
             same = same and np.array_equal(expected.status[row], found.status[row])
             require(same, f"pair {pair.id!r}: {_row(expected, row)} became {_row(found, row)} {when}")
 
@@ -162,9 +160,10 @@ class _MetricChecks:
                 found = self._statistics([pair])
             except Broken as err:
                 raise Broken(f"{pair.id}: {err}") from None
-            except Exception as err:
-                err.add_note(pair.id)
+            except (Unavailable, ServerLost, StorageFault):
                 raise
+            except Exception as err:
+                raise Broken(f"{pair.id}: {told(err)}") from err
             width = found.values.shape[1], self.stats.values.shape[1]
             require(width[0] == width[1], f"{pair.id}: {width[0]} statistics, where other pairs have {width[1]}")
         return f"{len(self.odd)} pairs"
@@ -187,7 +186,7 @@ class _MetricChecks:
         single = np.stack([self._scores(row) for row in values])
         for shape in ((-1, values.shape[1]), (2, -1, values.shape[1])):
             found = self._scores(values.reshape(shape)).reshape(single.shape)
-            row = next((i for i in range(len(single)) if not np.allclose(single[i], found[i], **CLOSE)), None)
+            row = next((i for i in range(len(single)) if not _close(single[i], found[i])), None)
             if row is not None:
                 raise Broken(
                     f"the totals of {self.pairs[row].id!r} give {single[row].tolist()}, but "
@@ -212,7 +211,7 @@ class _MetricChecks:
                 self._scores(stats.values[rows].sum(axis=0))[number] for rows in (counted, np.ones_like(counted))
             )
             require(
-                np.isclose(alone, all_, **CLOSE),
+                _close(alone, all_),
                 f"{column.key} is {alone:g} over the pairs that are OK, but {all_:g} with those that are not: their "
                 "statistics for this column are not zero",
             )
@@ -223,7 +222,7 @@ class _MetricChecks:
         once, twice = self._scores(MANY * total), self._scores(2 * MANY * total)
         for column, a, b in zip(self.metric.columns, once, twice, strict=True):
             require(
-                np.isclose(a, b, rtol=1e-4, atol=1e-9, equal_nan=True),
+                _close(a, b, rtol=1e-4),
                 f"{column.key} is {a:g}, and {b:g} over twice as many pairs: keep what it is to be divided by (a 1 a "
                 "pair for a mean) among the statistics, and divide in finish",
             )
@@ -280,7 +279,12 @@ class _MetricChecks:
         changed = self.subject.build(options)
         totals = [m.observe(self.pairs).values.sum(axis=0) for m in (self.metric, changed)]
         a, b = self.metric.finish(totals[0]), changed.finish(totals[1])
-        return None if np.allclose(a, b, **CLOSE) else f"{np.asarray(a).tolist()} became {np.asarray(b).tolist()}"
+        return None if _close(a, b) else f"{np.asarray(a).tolist()} became {np.asarray(b).tolist()}"
+
+
+def _close(a: Any, b: Any, rtol: float = 1e-6) -> bool:
+    """Tell whether numbers are equal but for rounding, which may differ in another batch; NaN equals NaN."""
+    return bool(np.allclose(a, b, rtol=rtol, atol=1e-9, equal_nan=True))
 
 
 # ------------------------------------------------------------------ marks and tables

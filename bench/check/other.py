@@ -19,8 +19,8 @@ from bench.check.outcome import Broken, told
 from bench.errors import Unavailable
 
 HEAVY = frozenset(
-    "torch torchvision transformers tensorflow jax keras onnxruntime pandas sklearn scipy nltk PIL cv2 skimage "
-    "matplotlib evaluate datasets spacy pydicom".split()
+    """torch torchvision transformers tensorflow jax keras onnxruntime evaluate datasets pandas sklearn scipy nltk spacy
+    PIL cv2 skimage pydicom matplotlib""".split()  # noqa: SIM905 (one a line is no better)
 )
 """Packages that a plugin's module must not import: `bench list` imports all plugins."""
 TOLD = 2000
@@ -42,10 +42,12 @@ class Other:
         raise Broken(f"in another process {self._lines.get('error') or 'it ended: ' + self._stderr[-TOLD:].strip()}")
 
 
-def ask(request: Mapping[str, Any], folder: Path, **more: Any) -> Other:
-    """Start the other process, wait for it, and return what it found."""
+def ask(request: Mapping[str, Any], use: str, folder: Path, **more: Any) -> Other:
+    """Start the other process, wait for it, and return what it found. `use` is the plugin's spec, never a label."""
     questions, answers = folder / "asked.json", folder / "answered.jsonl"
-    questions.write_text(json.dumps({"request": request, "answers": str(answers), **more}), encoding="utf-8")
+    questions.write_text(
+        json.dumps({"request": request, "use": use, "answers": str(answers), **more}), encoding="utf-8"
+    )
     answers.write_text("", encoding="utf-8")
     seed = "1" if os.environ.get("PYTHONHASHSEED") != "1" else "2"
     paths = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -79,7 +81,7 @@ def _work(asked: Mapping[str, Any], folder: Path, say: Any) -> None:
     from bench import registry
 
     request = asked["request"]
-    registry.find(request["kind"], request["spec"])
+    registry.find(request["kind"], asked["use"])
     say(heavy=sorted(HEAVY.intersection(sys.modules)))
 
     from bench.check.subject import Request, Subject

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import json
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,6 +22,7 @@ from bench.contracts import Dataset
 from bench.errors import BenchError
 from bench.options import Options
 from bench.run import DatasetTraining, Split, make_context, open_dataset, open_split
+from bench.workers.options import WorkerOptions
 
 SMALL_DEMO = {"use": "demo", "images": 60, "test_images": 16, "split": "test"}
 """What a system is tried on where nothing else is said: drawn in seconds."""
@@ -34,7 +36,7 @@ class Request:
     kind: Literal["system", "metric"]
     spec: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    """Options of the plugin, on top of the configuration's."""
+    """Options of the plugin on top of the configuration's: JSON-able values by name, dotted where nested."""
     config: str | None = None
     """Configuration file, or the embedded demo or paper; None: a small demo."""
     dataset: str | None = None
@@ -55,21 +57,23 @@ class Subject:
 
     def __init__(self, request: Request, folder: Path) -> None:
         self.request, self.folder = request, folder
-        self.found = registry.find(request.kind, request.spec)
-        _refuse_other_options(self.found)
         self.config = self._config()
         entries = self.config.systems if request.kind == "system" else self.config.metrics
         self.entry: Entry = entries[0]
-        given = {**self.entry.options, **request.options}
-        self.options = registry.options_of(self.found, given, f"{request.kind}s.{self.entry.label}")
-        self.fixed: Mapping[str, Any] = self.found.preset
-        """Options that the spec itself fills."""
+        self.found = registry.find(request.kind, self.entry.use)
+        where = f"{request.kind}s.{self.entry.label}"
+        self.options = cast(Options, registry.options_of(self.found, self.entry.options, where))
+        placement = WorkerOptions.model_fields if isinstance(self.options, WorkerOptions) else ()
+        self.fixed = frozenset([*self.found.preset, *placement])
+        """Options that are not tried with other values: those that the spec fills, and where and how a worker runs."""
         self._contexts = 0
 
     def _config(self) -> Config:
         request = self.request
+        _refuse_other_options(request.kind, request.spec)
         own = f"{request.kind}s.*"
         assignments = [a if _of_config(a) else f"{own}.{a}" for a in request.assignments]
+        assignments += [f"{own}.{name}={json.dumps(value)}" for name, value in request.options.items()]
         choices = Choices(
             systems=request.spec if request.kind == "system" else None,
             metrics=request.spec if request.kind == "metric" else None,
@@ -129,7 +133,12 @@ def _of_config(assignment: str) -> bool:
     return bool(dot) and section.strip() in SECTIONS
 
 
-def _refuse_other_options(found: registry.Found) -> None:
+def _refuse_other_options(kind: registry.Kind, spec: str) -> None:
+    """Raise BenchError where the class has no options of ours; a label of a configuration is found later."""
+    try:
+        found = registry.find(kind, spec)
+    except BenchError:
+        return
     options = getattr(found.plugin, "Options", None)
     if not (isinstance(options, type) and issubclass(options, Options)):
         raise BenchError(
@@ -142,4 +151,4 @@ def _refuse_other_options(found: registry.Found) -> None:
 def opened(request: Request) -> Iterator[Subject]:
     """Open a request with a folder for its files, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix="bench-check-") as folder:
-        yield cast(Subject, Subject(request, Path(folder)))
+        yield Subject(request, Path(folder))

@@ -17,8 +17,8 @@ FINDINGS = (
     "Healed fractures of the left sixth and seventh ribs. Otherwise no acute abnormality.",
 )
 
-LONG = 60
-"""How often a findings section is repeated to make a very long text (about a thousand words)."""
+LONG = 25
+"""How often a findings section is repeated to make a very long text (about 400 words)."""
 
 
 def pairs() -> list[Pair]:
@@ -43,7 +43,10 @@ def odd_pairs() -> list[Pair]:
         "no finding named": ("Thank you.", "As above."),
         "marks only": ("... ___ ?!", plain),
         "numbers": ("1.5 x 2 cm, 12/34", "4 cm"),
-        "other scripts": ("Pleuraerguß links – größer. 左侧胸腔积液。 🫁 e\u0301", "Épanchement pleural gauche. 右肺清晰。"),
+        "other scripts": (
+            "Pleuraerguß links. 左侧胸腔积液。 🫁 e\u0301",
+            "Épanchement pleural gauche. 右肺清晰。",
+        ),
         "invisible": ("\ufeffNo\u00a0effusion\u200b.\x00", "No effusion."),
         "no end of sentence": ("no effusion " * 3, plain),
         "very long candidate": (" ".join([plain] * LONG), plain),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, get_args, get_origin
 
@@ -26,8 +26,8 @@ class Moved:
     """Options for which no other value could be made up that the plugin takes."""
 
 
-def moved(options: Options, fixed: Mapping[str, Any], identity: Callable[[Options], str]) -> Moved:
-    """Change one option after the other and ask for the identity. `fixed` are options that the spec fills."""
+def moved(options: Options, fixed: Collection[str], identity: Callable[[Options], str]) -> Moved:
+    """Change one option after the other, but for the `fixed` ones, and ask for the identity."""
     before = identity(options)
     moving, silent, refused = {}, {}, []
     for name, value in _fields(options, ""):

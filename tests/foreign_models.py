@@ -2,6 +2,8 @@
 
     python foreign_models.py baseline FOLDER           # saves a Swin v2 encoder with a BERT decoder
     python foreign_models.py baseline-reports FOLDER '{"num_beams": 2}' image.png …   # a report a line, as JSON
+    python foreign_models.py gemma FOLDER              # saves a Gemma 3 with a vision encoder
+    python foreign_models.py gemma-reports FOLDER '{"text": "<start_of_image> findings:", …}' image.png …
 
 It is a script because transformers of a worker's environment is another one than the tests'.
 """
@@ -13,10 +15,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-WORDS = (
-    "the lungs are clear no pleural effusion pneumothorax heart size is normal mild moderate small large left right "
-    "lower upper lobe opacity consolidation edema atelectasis cardiomegaly unchanged there with and of seen ##s ##ing . ,"
-).split()
+WORDS = [
+    *("the", "lungs", "are", "clear", "no", "pleural", "effusion", "heart", "size", "is", "normal", "mild", "small"),
+    *("large", "left", "right", "lower", "upper", "lobe", "opacity", "edema", "unchanged", "##s", "##ing", ".", ","),
+]
 
 
 # ------------------------------------------------------------------ an encoder-decoder
@@ -107,10 +109,144 @@ def baseline_reports(folder: Path, how: dict[str, Any], images: list[str]) -> li
     return texts
 
 
+# ------------------------------------------------------------------ a Gemma 3 that sees images
+
+SPECIAL = {
+    "pad_token": "<pad>",
+    "eos_token": "<eos>",
+    "bos_token": "<bos>",
+    "unk_token": "<unk>",
+    "boi_token": "<start_of_image>",
+    "eoi_token": "<end_of_image>",
+    "image_token": "<image_soft_token>",
+}
+TURNS = ["<start_of_turn>", "<end_of_turn>"]
+THINKING = ["<unused94>", "<unused95>"]
+TEMPLATE = """{{ bos_token }}{% set ns = namespace(first='') %}
+{%- for m in messages -%}
+{%- if m.role == 'system' -%}{% set ns.first = m.content[0].text + '\\n\\n' %}
+{%- else -%}<start_of_turn>{{ m.role }}
+{{ ns.first }}{% for c in m.content %}{% if c.type == 'image' %}<start_of_image>{% else %}{{ c.text | trim }}{% endif %}{% endfor %}<end_of_turn>
+{% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model
+{% endif %}"""
+
+
+def gemma(folder: Path, std: float = 0.3) -> None:
+    """Save a Gemma3ForConditionalGeneration with its processor, tokenizer and chat template."""
+    import torch
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
+    from transformers import (
+        Gemma3Config,
+        Gemma3ForConditionalGeneration,
+        Gemma3ImageProcessor,
+        Gemma3Processor,
+        Gemma3TextConfig,
+        PreTrainedTokenizerFast,
+        SiglipVisionConfig,
+    )
+
+    bare = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=False))
+    bare.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bare.decoder = decoders.ByteLevel()
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    said = [" ".join(WORDS), "You are an expert radiologist. Describe this X-ray findings: impression: user model"]
+    bare.train_from_iterator(
+        said,
+        trainers.BpeTrainer(vocab_size=420, special_tokens=list(SPECIAL.values()), initial_alphabet=alphabet),
+    )
+    bare.post_processor = processors.TemplateProcessing(
+        single="<bos> $A", special_tokens=[("<bos>", bare.token_to_id("<bos>"))]
+    )
+    extra = {name: SPECIAL[name] for name in ("boi_token", "eoi_token", "image_token")}
+    plain = {name: SPECIAL[name] for name in ("pad_token", "eos_token", "bos_token", "unk_token")}
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=bare, extra_special_tokens=extra, padding_side="left", **plain)
+    tokenizer.add_tokens(TURNS, special_tokens=True)
+    tokenizer.add_tokens(THINKING)
+    tokenizer.chat_template = TEMPLATE
+    pictures = Gemma3ImageProcessor(size={"height": 56, "width": 56})
+    Gemma3Processor(pictures, tokenizer, chat_template=TEMPLATE, image_seq_length=4).save_pretrained(folder)
+    torch.manual_seed(11)
+    config = Gemma3Config(
+        text_config=Gemma3TextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=48,
+            intermediate_size=96,
+            num_hidden_layers=3,
+            num_attention_heads=2,
+            num_key_value_heads=1,
+            head_dim=24,
+            sliding_window=16,
+            initializer_range=std,
+            tie_word_embeddings=False,
+        ),
+        vision_config=SiglipVisionConfig(
+            hidden_size=32,
+            intermediate_size=64,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            image_size=56,
+            patch_size=14,
+        ),
+        mm_tokens_per_image=4,
+        boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
+        eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
+        image_token_index=tokenizer.convert_tokens_to_ids("<image_soft_token>"),
+        initializer_range=std,
+        tie_word_embeddings=False,
+    )
+    model = Gemma3ForConditionalGeneration(config)
+    with torch.no_grad():  # the projection of images begins as zeros; and words are likelier than stray bytes
+        model.model.multi_modal_projector.mm_input_projection_weight.normal_(0, 0.5)
+        rows = model.lm_head.weight
+        for word in {*WORDS, "findings", "impression"}:
+            rows[tokenizer(" " + word, add_special_tokens=False).input_ids] *= 2
+        rows[tokenizer.convert_tokens_to_ids("<end_of_turn>")] *= 2
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    model.generation_config.bos_token_id = tokenizer.bos_token_id
+    model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<eos>", "<end_of_turn>"])
+    model.generation_config.do_sample, model.generation_config.top_k = True, 64
+    model.save_pretrained(folder)
+
+
+def gemma_reports(folder: Path, how: dict[str, Any], images: list[str]) -> list[str]:
+    """Return what the snippets of the models' pages give, one image at a time."""
+    import torch
+    from PIL import Image
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+
+    dtype = getattr(torch, how["dtype"])
+    model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype)
+    processor = AutoProcessor.from_pretrained(folder)
+    texts = []
+    for path in images:
+        image = Image.open(path).convert("RGB")
+        if "text" in how:
+            inputs = processor(text=how["text"], images=image, return_tensors="pt")
+        else:
+            seen, said = {"type": "image", "image": image}, {"type": "text", "text": how["user"]}
+            messages = [
+                {"role": "system", "content": [{"type": "text", "text": how["system"]}]},
+                {"role": "user", "content": [seen, said] if how["image_first"] else [said, seen]},
+            ]
+            inputs = processor.apply_chat_template(
+                messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        inputs = inputs.to(model.device, dtype=dtype)
+        with torch.inference_mode():
+            ids = model.generate(**inputs, max_new_tokens=how["max_new_tokens"], do_sample=False)
+        texts.append(processor.decode(ids[0][inputs["input_ids"].shape[-1] :], skip_special_tokens=True))
+    return texts
+
+
 if __name__ == "__main__":
     what, folder, *rest = sys.argv[1:]
     if what == "baseline":
         baseline(Path(folder))
     elif what == "baseline-reports":
         for text in baseline_reports(Path(folder), json.loads(rest[0]), rest[1:]):
+            print(json.dumps(text))
+    elif what == "gemma":
+        gemma(Path(folder))
+    elif what == "gemma-reports":
+        for text in gemma_reports(Path(folder), json.loads(rest[0]), rest[1:]):
             print(json.dumps(text))

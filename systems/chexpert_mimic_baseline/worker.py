@@ -16,10 +16,8 @@ from __future__ import annotations
 import glob
 import os
 
-import numpy as np
 import torch
-from bench_worker import Case, Report, Unavailable, serve
-from PIL import Image, ImageOps
+from bench_worker import Case, Report, Unavailable, picture, serve
 from transformers import BertTokenizer, GenerationConfig, VisionEncoderDecoderModel, ViTImageProcessor
 
 
@@ -54,7 +52,7 @@ class Baseline:
         with torch.inference_mode():
             ids = self.model.generate(pixels.to(self.device, self.dtype), generation_config=self.how).cpu()
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
-        return [Report(text.strip(), self._notes(row)) for text, row in zip(texts, ids)]
+        return [Report(text.strip(), self._notes(row)) for text, row in zip(texts, ids, strict=True)]
 
     def _notes(self, ids: torch.Tensor) -> tuple[tuple[str, str], ...]:
         if self.how.eos_token_id in ids[1:].tolist():
@@ -106,18 +104,6 @@ def needed(folder: str, *patterns: str) -> None:
             if pattern == "*.safetensors":
                 remedy += " Weights in another format can run code when they are read: convert them to safetensors."
             raise Unavailable(f"{folder} has no {pattern}", remedy)
-
-
-def picture(path: str) -> Image.Image:
-    """Return the picture in RGB, upright; deeper grey values are scaled by the bit depth in use, not clipped."""
-    with Image.open(path) as opened:
-        upright = ImageOps.exif_transpose(opened)
-        if upright.mode.startswith("I"):
-            values = np.asarray(upright).astype(np.float64)
-            bits = max(int(values.max()).bit_length(), 8)
-            scaled = np.rint(values * (255 / (2.0 ** (bits + bits % 2) - 1)))
-            upright = Image.fromarray(scaled.clip(0, 255).astype(np.uint8))
-        return upright.convert("RGB")
 
 
 if __name__ == "__main__":

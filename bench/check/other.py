@@ -87,10 +87,10 @@ def _work(asked: Mapping[str, Any], folder: Path, say: Any) -> None:
     from bench.check.subject import Request, Subject
 
     subject = Subject(Request(**request), folder)
-    plugin = subject.build()
     if request["kind"] == "metric":
-        _score(plugin, asked["pairs"], say)
+        _score(subject.build(), asked["pairs"], say)
         return
+    plugin = subject.build(work=Path(asked["work"]))
     say(identity=plugin.fingerprint())
     plugin.prepare(subject.train)
     wanted = [case for case in subject.split.cases if case.id in asked["ids"]]

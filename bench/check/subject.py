@@ -100,16 +100,14 @@ class Subject:
             given = {**given, "metrics": {}}
         return source, given
 
-    def context(self) -> RunContext:
+    def context(self, work: Path | None = None) -> RunContext:
         """Return a context of its own work folder; caches are the user's, progress is shown nowhere."""
         self._contexts += 1
-        return make_context(
-            self.config, self.folder / f"work{self._contexts}", Console(file=io.StringIO(), stderr=False)
-        )
+        return make_context(self.config, work or self.folder / f"work{self._contexts}", Console(file=io.StringIO()))
 
-    def build(self, options: Options | None = None) -> Any:
-        """Return a new instance, with the request's options or others."""
-        context = self.context()
+    def build(self, options: Options | None = None, work: Path | None = None) -> Any:
+        """Return a new instance, with the request's options or others, in a work folder of its own or this one."""
+        context = self.context(work)
         context.credentialed = self.request.kind == "system" and self.split.dataset.credentialed
         return self.found.plugin(options or self.options, context)
 

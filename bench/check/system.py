@@ -55,8 +55,10 @@ class _SystemChecks:
         self.expected: Reports = {}
         self.fingerprints: dict[str, Any] = {}
         """When it was asked for → fingerprint."""
-        self.facts: dict[str, Mapping[str, float]] = {}
-        """When they were asked for → facts."""
+        self.facts: Mapping[str, float] = {}
+        """After all reports."""
+        self.halves = subject.folder / "halves"
+        """Work folder of a run that is stopped halfway by one instance and continued by another process."""
 
     def run(self) -> list[Outcome]:
         """Run all checks, those that others build on first."""
@@ -69,7 +71,6 @@ class _SystemChecks:
 
     def _of_one_instance(self) -> None:
         check = self.ledger.check
-        check("import", "finding it imports no heavy package", lambda: common.light(self.other))
         check("build", "it is built with these options, and has a fingerprint", self._build)
         check("assets", "what it needs from a network can be told", lambda: common.assets(self.first), ["build"])
         check("plan", "a dry run can be told before anything is prepared", self._plan, ["build"])
@@ -81,22 +82,25 @@ class _SystemChecks:
         check("no case", "no report where no case is asked", self._no_case, ["prepare"])
         check("bare case", "a case without indication and earlier reports is answered", self._bare_case, ["reports"])
         check("bad image", "an unreadable image costs its own case only", self._bad_image, ["alone"])
-        check("facts", "facts are finite numbers", self._facts, ["prepare"])
+        check("facts", "facts are finite numbers", self._facts, ["reports"])
         check("details", "details can be written as JSON", self._details, ["prepare"])
 
     def _of_several(self) -> None:
         check = self.ledger.check
         check("new instance", "a new instance writes the same reports", self._new_instance, ["alone"])
+        check("import", "finding it imports no heavy package", lambda: common.light(self.other))
         check("resume", "another process goes on with the same reports", self._resume, ["new instance"])
-        check("facts of a part", "facts do not hang on the cases asked", self._facts_of_a_part, ["facts", "alone"])
+        check(
+            "facts of a part", "a run that was continued has the same facts", self._facts_of_a_part, ["facts", "resume"]
+        )
         check("fingerprint", "the fingerprint is the same at any time, in any process", self._fingerprint, ["build"])
         check("options told", "an option that moves a report moves the fingerprint", self._options, ["new instance"])
 
     @cached_property
     def other(self) -> other.Other:
         """What another process finds, asked for the second half of the cases as after a kill."""
-        ids = [case.id for case in self.cases[self.half :]]
-        return other.ask(self.subject.request.told(), self.subject.entry.use, self.subject.folder, ids=ids)
+        asked = {"ids": [case.id for case in self.cases[self.half :]], "work": str(self.halves)}
+        return other.ask(self.subject.request.told(), self.subject.entry.use, self.subject.folder, **asked)
 
     # -------------------------------------------------------------- one instance
 
@@ -113,12 +117,12 @@ class _SystemChecks:
 
     def _prepare(self) -> None:
         self.first.prepare(self.subject.train)
-        self.facts["before any report"] = self.first.facts()
         self.first.prepare(self.subject.train)
 
     def _reports(self) -> str:
         self.expected = answers(self.first, self.cases)
         self.fingerprints["once it has reported"] = self.first.fingerprint()
+        self.facts = self.first.facts()
         failed = [report for report in self.expected.values() if report.error is not None]
         if failed:
             raise Advice(f"{len(failed)} of {len(self.cases)} cases have no report: {quoted(str(failed[0].error))}")
@@ -155,10 +159,7 @@ class _SystemChecks:
         return "an error that names it" if errors else "it is answered all the same"
 
     def _facts(self) -> str:
-        self.facts["after all reports"] = self.first.facts()
-        for facts in self.facts.values():
-            common.numbers(facts, "facts")
-        return common.names(sorted(self.facts["after all reports"]))
+        return common.names(sorted(common.numbers(self.facts, "facts")))
 
     def _details(self) -> str:
         if not hasattr(self.first, "details"):
@@ -172,7 +173,7 @@ class _SystemChecks:
 
     def _new_instance(self) -> None:
         """A second instance stops halfway, as a killed run does."""
-        second = self.subject.build()
+        second = self.subject.build(work=self.halves)
         second.prepare(self.subject.train)
         begun = iter(second.generate(self.cases))
         same(self.expected, by_id(itertools.islice(begun, self.half)), "from a new instance")
@@ -184,13 +185,14 @@ class _SystemChecks:
         same(self.expected, found, "in another process, asked for the second half only")
 
     def _facts_of_a_part(self) -> None:
-        self.other.get("reports")
-        self.facts["after half of the reports, in another process"] = self.other.get("facts")
-        whole = self.facts["after all reports"]
-        for when, facts in self.facts.items():
-            for name in sorted({*whole, *facts}):
-                seen = whole.get(name), facts.get(name)
-                require(seen[0] == seen[1], f"{name} is {seen[0]} after all reports, and {seen[1]} {when}")
+        continued = self.other.get("facts")
+        for name in sorted({*self.facts, *continued}):
+            whole, halves = self.facts.get(name), continued.get(name)
+            require(
+                whole == halves,
+                f"{name} is {whole}, but {halves} where one process made the first half of the reports and another "
+                "the second: keep in context.workdir what is counted over reports",
+            )
 
     def _fingerprint(self) -> None:
         self.fingerprints["of a new instance"] = self.subject.build().fingerprint()

@@ -126,7 +126,9 @@ TEMPLATE = """{{ bos_token }}{% set ns = namespace(first='') %}
 {%- for m in messages -%}
 {%- if m.role == 'system' -%}{% set ns.first = m.content[0].text + '\\n\\n' %}
 {%- else -%}<start_of_turn>{{ m.role }}
-{{ ns.first }}{% for c in m.content %}{% if c.type == 'image' %}<start_of_image>{% else %}{{ c.text | trim }}{% endif %}{% endfor %}<end_of_turn>
+{{ ns.first }}{% for c in m.content -%}
+{%- if c.type == 'image' %}<start_of_image>{% else %}{{ c.text | trim }}{% endif -%}
+{%- endfor %}<end_of_turn>
 {% endif %}{% endfor %}{% if add_generation_prompt %}<start_of_turn>model
 {% endif %}"""
 

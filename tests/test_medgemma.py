@@ -1,4 +1,4 @@
-"""The system medgemma: what each kind of model is asked, what is read of an answer, and its worker beside transformers."""
+"""The system medgemma: what each kind of model is asked, what is read of answers, its worker beside transformers."""
 
 from __future__ import annotations
 

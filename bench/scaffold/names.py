@@ -59,7 +59,7 @@ def _refuse_registered(kind: registry.Kind, name: str) -> None:
 
 
 def _refuse_module(name: str, module: str) -> None:
-    if keyword.iskeyword(module) or keyword.issoftkeyword(module):
+    if keyword.iskeyword(module):
         raise BenchError(f"{name!r}: {module!r} is a word of Python's and no module can be called that")
     if module in OWN or module in sys.stdlib_module_names or _importable(module):
         raise BenchError(f"{name!r}: a module {module!r} is there already (Python's, or of a package installed here)")

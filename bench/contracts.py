@@ -524,7 +524,7 @@ class Context(Protocol):
 
     @property
     def workdir(self) -> Path:
-        """Folder of this run, or of a shard of it, for the plugin's own files; see docs/plugins.md on notes of cases."""
+        """Folder of this run, or of a shard of it, for the plugin's own files (docs/plugins.md: notes of cases)."""
         ...
 
     @property

@@ -42,6 +42,7 @@ class Reporting:
             self._prepare()
             with store.Appender(self.folder / REPORTS) as out:
                 self._guard(f"generating with {self.label}", lambda: self._generate(todo, reports, out))
+            self._details("continued", told=True)
         if todo or taken or (reports and not (self.folder / "facts.json").exists()):
             self._learned(prepared=bool(todo))
         ordered = {case.id: reports[case.id] for case in self.cases if case.id in reports}
@@ -74,18 +75,22 @@ class Reporting:
 
     def _prepare(self) -> None:
         self._guard(f"preparing {self.label}", lambda: self.system.prepare(self.train))
+        self._details("continued")
+
+    def _details(self, source: str, *, told: bool = False) -> None:
+        """Keep what the system tells of how it reports, where it does."""
         if hasattr(self.system, "details"):
             found: dict[str, Any] = {}
             self._guard(f"asking {self.label} for details", lambda: found.update(self.system.details()))  # type: ignore[attr-defined]
-            self._keep(found, "continued")
+            self._keep(found, source, told=told)
 
-    def _keep(self, details: Mapping[str, Any], source: str) -> None:
-        """Keep what the system says of how it reports; say so where it said otherwise before."""
+    def _keep(self, details: Mapping[str, Any], source: str, *, told: bool = False) -> None:
+        """Keep details; say so where they are not those told first, unless that was `told` already."""
         try:
             changed = keep_details(self.folder, details, source)
         except (TypeError, ValueError) as err:
             raise BenchError(f"system {self.label!r}: details() is no JSON object: {err}") from None
-        if changed:
+        if changed and not told:
             more = f"; {len(changed) - SHOWN} more" if len(changed) > SHOWN else ""
             self.context.console.print(
                 f"{self.folder}: {source} with other details: {'; '.join(changed[:SHOWN])}{more} (both are kept)",

@@ -314,7 +314,7 @@ class OneRun:
         }
         source = registry.find("system", self.entry.use).source
         more = {"config_source": self.config.source, "system_source": source}
-        changed = open_run(self.folder, same, self.context.device, free=self._free(), **more)
+        changed = open_run(self.folder, same, self.context.device, self._free(), **more)
         for what, lines in changed.items():
             self.context.console.print(f"{self.folder}: continued with other {what}: {'; '.join(lines)}", markup=False)
         self._write_cases()

@@ -22,7 +22,7 @@ DETAILS, OTHER_DETAILS = "details.json", "details-other.jsonl"
 
 
 def open_run(
-    folder: Path, same: Mapping[str, Any], device: str, *, free: Collection[str] = (), **more: Any
+    folder: Path, same: Mapping[str, Any], device: str, free: Collection[str] = (), /, **more: Any
 ) -> dict[str, list[str]]:
     """Write run.json, or check that what is there is the same run; return what else changed since, by what it is.
 
@@ -62,18 +62,32 @@ def keep_details(folder: Path, details: Mapping[str, Any], source: str) -> list[
     """Keep what a system tells of how its reports are made; return what differs from what it told first.
 
     The first are in details.json. Each other one is a line of details-other.jsonl, with its `source` and when it came.
-    Raises TypeError or ValueError where they are no JSON object.
+    `notes`, a list of what happened on the way, make no difference: they are joined to those kept. Raises TypeError or
+    ValueError where the details are no JSON object.
     """
     told: dict[str, Any] = json.loads(json.dumps(dict(details), allow_nan=False))
-    file = folder / DETAILS
-    if not file.exists():
-        store.write_json(file, told)
+    file, others = folder / DETAILS, folder / OTHER_DETAILS
+    first = store.read_json(file) if file.exists() else told
+    if _how(told) == _how(first):
+        store.write_json(file, _with_notes(first, told))
         return []
-    first, others = store.read_json(file), folder / OTHER_DETAILS
-    if told != first and all(line.get("details") != told for line in store.read_lines(others)):
-        with store.Appender(others) as out:
-            out.write({"from": source, "since": datetime.now(UTC).isoformat(timespec="seconds"), "details": told})
-    return differences(first, told)
+    kept = store.read_lines(others)
+    same = next((line for line in kept if _how(line["details"]) == _how(told)), None)
+    if same is None:
+        same = {"from": source, "since": datetime.now(UTC).isoformat(timespec="seconds"), "details": told}
+        kept.append(same)
+    same["details"] = _with_notes(same["details"], told)
+    store.write_text(others, "".join(map(store.json_line, kept)))
+    return differences(_how(first), _how(told))
+
+
+def _how(details: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in details.items() if key != "notes"}
+
+
+def _with_notes(details: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    notes = [*(details.get("notes") or ()), *(told.get("notes") or ())]
+    return {**details, "notes": sorted(set(map(str, notes)))} if notes else dict(details)
 
 
 def details_of(folder: Path) -> list[tuple[str, Mapping[str, Any]]]:

@@ -205,16 +205,19 @@ def made_by(folder: Path) -> list[str]:
 
 def _told(folder: Path) -> Iterable[tuple[str, str]]:
     for source, details in details_of(folder):
-        if told := "; ".join(filter(None, (_weights(details), _settings(details), _environment(details)))):
+        if told := "; ".join(filter(None, (tell(details) for tell in (_weights, _settings, _environment, _notes)))):
             yield source, told
 
 
 def _weights(details: Mapping[str, Any]) -> str:
-    weights = _mapping(details.get("weights"))
-    if not weights.get("model"):
-        return ""
-    at = weights.get("commit") or weights.get("revision")
-    return f"{weights['model']}@{at}" if at else str(weights["model"])
+    named = (_mapping(one) for one in _mapping(details.get("weights")).values())
+    places = ((str(one.get("model")), one.get("commit") or one.get("revision")) for one in named)
+    return ", ".join(f"{model}@{at}" if at else model for model, at in places)
+
+
+def _notes(details: Mapping[str, Any]) -> str:
+    notes = details.get("notes")
+    return "; ".join(map(str, notes)) if isinstance(notes, list) else ""
 
 
 def _settings(details: Mapping[str, Any]) -> str:

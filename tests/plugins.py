@@ -140,6 +140,7 @@ class Telling(Parrot):
     def __init__(self, options: TellingOptions, context: Any) -> None:
         super().__init__(options, context)
         self.context = context
+        self.noted: list[str] = []
 
     def prepare(self, train: TrainingSet) -> None:
         super().prepare(train)
@@ -155,6 +156,7 @@ class Telling(Parrot):
             while len(list(Path("met").iterdir())) < meet:
                 assert time.monotonic() < until, "the others did not come"
                 time.sleep(0.02)
+        self.noted += [note] if (note := os.environ.get("TELLING_NOTE")) else []
         for report in super().generate(cases):
             if self.options.notes:
                 with store.Appender(self.context.workdir / "notes.jsonl") as notes:
@@ -176,8 +178,9 @@ class Telling(Parrot):
             "python": "3.9.18",
             "versions": {"numpy": "1.26.0", "torch": torch, "transformers": "4.40.0"},
             "settings": {"num_beams": 5, "max_new_tokens": 256},
-            "weights": {"model": "a/parrot", "revision": None, "commit": "0123abcd"},
+            "weights": {"model": {"model": "a/parrot", "revision": None, "commit": "0123abcd"}},
             "device": "cpu",
+            "notes": list(self.noted),
         }
 
 

@@ -424,6 +424,30 @@ def test_shards_with_other_details_are_told_apart(bench: Bench, monkeypatch: pyt
     assert json.loads(Path("o/parrot/details.json").read_text())["versions"]["torch"] == "2.1.0"
 
 
+def test_notes_on_the_way_are_joined_and_no_difference(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config()
+    for i, note in ((1, "out of memory: 2 at a time"), (2, ""), (3, "out of memory: 4 at a time")):
+        monkeypatch.setenv("TELLING_NOTE", note)
+        bench("run", "--out", "o", "--shard", f"{i}/3")
+    answer = bench("run", "--out", "o")
+    assert "other details" not in answer.err
+    notes = ["out of memory: 2 at a time", "out of memory: 4 at a time"]
+    assert json.loads(Path("o/parrot/details.json").read_text())["notes"] == notes
+    assert f"on cpu; {'; '.join(notes)}\n" in bench("show", "o").out
+
+
+def test_notes_of_a_continued_run_stay_with_its_own_details(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_config()
+    subprocess.run([sys.executable, "-c", KILL, "report", "3", "run", "--out", "o"], capture_output=True)
+    monkeypatch.setenv("TELLING_TORCH", "2.9.0")
+    monkeypatch.setenv("TELLING_NOTE", "out of memory: 2 at a time")
+    answer = bench("run", "--out", "o")
+    assert answer.err.count("other details") == 1
+    assert json.loads(Path("o/parrot/details.json").read_text())["notes"] == []
+    (other,) = lines("o/parrot/details-other.jsonl")
+    assert other["details"]["notes"] == ["out of memory: 2 at a time"]
+
+
 def test_details_that_are_no_json_are_the_systems_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_config()
     monkeypatch.setenv("TELLING_TORCH", "none")

@@ -214,6 +214,7 @@ class Worker(Generic[T]):
         return {
             **environment.describe(self.options.runner, self.script),
             **said,
+            "batch_size": self.options.batch_size,
             "weights": weights,
             "notes": list(self.notes),
         }

@@ -496,3 +496,38 @@ def test_a_dataset_cannot_reach_a_remote_model_while_it_is_built(bench: Bench, m
     answer = bench("run", "--out", "o")
     assert answer.code == 2
     assert "would leave this machine" in answer.err
+
+
+def test_a_device_that_is_not_there_is_named(bench: Bench) -> None:
+    write_config()
+    answer = bench("run", "--out", "o", "--set", "run.device=cuda:99")
+    assert answer.code == 2
+    assert "run.device: 'cuda:99' cannot be used" in answer.err
+    assert not Path("o").exists()
+
+
+def test_without_torch_auto_is_the_cpu_and_another_device_names_the_package() -> None:
+    write_config()
+    script = "import sys\nsys.modules['torch'] = None\nfrom bench.cli import main\nmain(sys.argv[1:])"
+    command = [sys.executable, "-c", script, "run", "--out", "o"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert loaded("o/parrot/run.json")["machine"]["device"] == "cpu"
+    refused = subprocess.run([*command, "--set", "run.device=cuda:1"], capture_output=True, text=True)
+    assert refused.returncode == 2
+    assert "run.device 'cuda:1' needs the package torch" in refused.stderr
+
+
+def test_images_of_earlier_studies_are_told_apart(bench: Bench) -> None:
+    sizes = ("--set", "dataset.images=4", "--set", "dataset.test_images=20")
+    answer = bench("run", "--config", "demo", "--system", "constant", "--metrics", "bleu-4", "--out", "o", *sizes)
+    assert answer.code == 0, answer.err
+    cases = lines("o/constant/cases.jsonl")
+    earlier = next(case for case in cases if case["prior_images"])
+    assert len(earlier["prior_images"]) == 1
+    assert Path(earlier["prior_images"][0]).parent != Path(earlier["images"][0]).parent  # another study's folder
+    assert all(Path(case["images"][0]).stem == case["id"] for case in cases)
+    shown = bench("show", "o", "--case", earlier["id"]).out.replace("\n", "")
+    assert f"prior images: {earlier['prior_images'][0]}" in shown
+    without = next(case for case in cases if not case["prior_images"])
+    assert "prior images" not in bench("show", "o", "--case", without["id"]).out

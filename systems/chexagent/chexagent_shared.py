@@ -134,22 +134,6 @@ def dtype_of(name: str, device: str, on_gpu: str) -> str:
     return "float32" if device.startswith("cpu") else on_gpu
 
 
-def picture(path: str) -> Any:
-    """Return the image in RGB, upright; deeper grey values are scaled by the bit depth in use, not clipped at 255."""
-    import numpy as np
-    from PIL import Image, ImageOps
-
-    with Image.open(path) as opened:
-        opened.load()
-        upright = ImageOps.exif_transpose(opened)
-    if not upright.mode.startswith("I"):
-        return upright.convert("RGB")
-    values = np.asarray(upright).astype(np.float64)
-    bits = max(int(values.max()).bit_length(), 8)
-    scaled = np.rint(values * (255 / (2.0 ** (bits + bits % 2) - 1)))
-    return Image.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
-
-
 def lacking(folder: str, names: Sequence[str]) -> list[str]:
     """Return which of the files a folder of weights has not; "*.safetensors" is any file that ends so."""
     there = set(os.listdir(folder))

@@ -21,7 +21,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench_worker import Case, Report, Unavailable, serve
+from bench_worker import Case, Report, Unavailable, picture, serve
 from chexagent_shared import (
     DEFAULTS_8B,
     Question,
@@ -29,7 +29,6 @@ from chexagent_shared import (
     groups_of,
     lacking,
     notes_of,
-    picture,
     questions_of,
     report_of,
     without_weights,

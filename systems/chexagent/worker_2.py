@@ -30,7 +30,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_worker import Case, Report, Unavailable, serve
+from bench_worker import Case, Report, Unavailable, picture, serve
 from chexagent_shared import (
     DEFAULTS_2,
     Question,
@@ -38,7 +38,6 @@ from chexagent_shared import (
     groups_of,
     lacking,
     notes_of,
-    picture,
     questions_of,
     report_of,
     without_weights,

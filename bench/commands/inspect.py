@@ -27,8 +27,9 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
         return
     for k, found in rows.items():
         click.echo(f"{k}s")
+        width = max((len(row["name"]) for row in found), default=0)
         for row in found:
-            click.echo(f"  {row['name']:<18} {row['help']}")
+            click.echo(f"  {row['name']:<{width}}  {row['help']}")
         if not found:
             click.echo("  (none installed)")
 
@@ -39,7 +40,7 @@ def _row(kind: registry.Kind, name: str) -> dict[str, str]:
     except BenchError as err:
         return {"name": name, "help": f"(broken: {err})", "source": ""}
     argument = getattr(found.plugin, "argument", None)
-    mark = ":" if kind == "encoder" else "/"
+    mark = "/" if kind in ("metric", "llm") else ":"
     shown = f"{name}{mark}<{argument}>" if argument else name
     return {"name": shown, "help": registry.help_line(found.plugin), "source": found.source}
 

@@ -1,0 +1,1 @@
+"""A system, a metric and a command for cxr-report-bench."""

@@ -63,8 +63,9 @@ class Checked:
 
     def __str__(self) -> str:
         """Return what is wrong, for the message of an assertion."""
-        wrong = [str(outcome) for outcome in self.outcomes if outcome.status not in ("ok", "warning")]
-        return "\n".join([f"{self.kind} {self.spec}", *(wrong or ["ok"])])
+        wrong = [str(outcome) for outcome in (*self.failed, *self.unavailable)]
+        left = sum(outcome.status == "not tried" for outcome in self.outcomes)
+        return "\n".join([f"{self.kind} {self.spec}", *(wrong or ["ok"]), *([f"{left} not tried"] if left else [])])
 
 
 class Ledger:

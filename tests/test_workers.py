@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
+import signal
 import stat
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -23,6 +26,7 @@ from bench.errors import BenchError, Unavailable
 from bench.workers import environment
 from bench.workers.annotator import ScriptAnnotator
 from bench.workers.options import ScriptOptions
+from bench.workers.process import Lost, Process
 from bench.workers.worker import Weights
 
 Bench = Callable[..., Any]
@@ -207,7 +211,7 @@ def test_a_lost_worker_is_started_again_at_the_first_unanswered_case(
     [
         ("exit", "ended with exit code 1"),
         ("kill", "was killed (SIGKILL"),
-        ("hang", "said nothing for 1.5 s and was stopped"),
+        ("hang", "gave no answer for 1.5 s and was stopped"),
     ],
 )
 def test_a_case_that_kills_twice_fails_alone_with_the_last_words(
@@ -224,8 +228,151 @@ def test_a_case_that_kills_twice_fails_alone_with_the_last_words(
 
 
 def test_a_worker_that_dies_on_every_case_stops_the_run(context: RunContext, some: list[Case]) -> None:
-    with pytest.raises(BenchError, match=r"lost 4 times without an answer: it ended with exit code 1"):
+    with pytest.raises(BenchError, match=r"lost 8 times without an answer: it ended with exit code 1"):
         list(system(context, on={case.id: "exit" for case in some}).generate(some))
+
+
+def test_two_bad_cases_side_by_side_do_not_stop_a_run_that_has_only_them_left(
+    context: RunContext, some: list[Case]
+) -> None:
+    reports = list(system(context, on={"case2": "exit", "case3": "kill"}).generate(some[2:4]))
+    assert [bool(report.error) for report in reports] == [True, True]
+
+
+def test_what_a_dead_worker_leaves_behind_is_ended_and_not_waited_for(
+    context: RunContext, some: list[Case], diary: Path, tmp_path: Path
+) -> None:
+    began = time.monotonic()
+    tried = system(context, diary, on={"case1": "fork-once"}, mark=str(tmp_path / "mark"), timeout_s=60)
+    assert not any(report.error for report in tried.generate(some))
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.parametrize(
+    ("script", "says"),
+    [
+        ("os.close(1)\ntime.sleep(60)", "closed its standard output and was stopped"),
+        ("while True: print(json.dumps({'type': 'note', 'text': str(time.time())}))", "gave no answer for 1 s"),
+        ("time.sleep(60)", "gave no answer for 1 s"),
+    ],
+)
+def test_a_worker_that_lives_and_gives_no_answer_is_stopped(
+    context: RunContext, some: list[Case], tmp_path: Path, script: str, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.workers.process.PATIENCE_S", 1.0)
+    file = tmp_path / "stranger.py"
+    greeting = "print(json.dumps({'type': 'hello', 'protocol': 1}))\nprint(json.dumps({'type': 'ready'}), flush=True)\n"
+    file.write_text(f"import json, os, sys, time\n{greeting}sys.stdin.readline()\n{script}\n")
+    tried = system(context, script=file, timeout_s=1)
+    assert says in (next(iter(tried.generate(some[:1]))).error or "")
+    assert len(tried.details()["notes"]) <= 50
+
+
+def test_what_is_no_text_is_no_report(context: RunContext, some: list[Case]) -> None:
+    reports = list(system(context, mute=True).generate(some[:1]))
+    assert reports[0].error == "the model gave a NoneType, not a text"
+
+
+def test_settings_and_facts_that_are_no_json_are_kept_as_far_as_they_are(context: RunContext, some: list[Case]) -> None:
+    tried = system(context, odd_settings=True)
+    list(tried.generate(some[:1]))
+    assert tried.details()["settings"] == {"temperature": "NaN", "beams": 3}
+    assert tried.facts() == {"parameters": 7.0}
+
+
+def test_a_copys_name_tells_nothing_of_its_file(
+    context: RunContext, some: list[Case], diary: Path, tmp_path: Path
+) -> None:
+    odd = tmp_path / "\udcff s1.p10000032"
+    odd.write_bytes(b"123")
+    linked = tmp_path / "link.jpeg"
+    linked.symlink_to(odd)
+    tried = system(context, diary)
+    given = [Case("a", "p", (Image(odd, "PA"),)), Case("b", "p", (Image(linked, "PA"),))]
+    assert [report.text for report in tried.generate(given)] == ["Saw 3 bytes. "] * 2
+    assert [Path(seen["paths"][0]).name for seen in diary_of(diary, "seen")] == ["0-0", "1-0.jpeg"]
+
+
+def test_a_full_disk_is_no_fault_of_an_image(
+    context: RunContext, some: list[Case], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, content: bytes) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        list(system(context).generate(some[:1]))
+
+
+def test_copies_that_a_killed_call_left_are_gone_once_the_next_begins(context: RunContext) -> None:
+    left = context.workdir / "worker-3" / "images" / "0-0.png"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"a radiograph")
+    system(context).prepare(None)  # type: ignore[arg-type]
+    assert not left.exists()
+
+
+def test_a_lane_that_is_closed_while_it_starts_leaves_no_process(context: RunContext, some: list[Case]) -> None:
+    tried = system(context)
+    lane = tried._worker._crew.lanes[0]
+    launch, started = lane._launch, []
+
+    def slow() -> Process:
+        lane.stopped = True  # as the thread that closes says it, while this one starts a process
+        lane.close(kill=True)
+        started.append(launch())
+        return started[0]
+
+    lane._launch = slow
+    with pytest.raises(Lost):
+        lane.ready()
+    assert not started[0].alive
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("doing", ["hang", "load"])
+def test_a_run_that_is_ended_leaves_no_process_and_no_copy(tmp_path: Path, doing: str, end: signal.Signals) -> None:
+    script = tmp_path / "worker_of_this_test.py"
+    script.write_text(OBEDIENT.read_text())
+    odd = {"sleep_at_start": 60} if doing == "load" else {"on": {"case0": "hang", "case4": "hang"}}
+    write_config(tmp_path, **odd)
+    chosen = ("--set", f"systems.mine.script={script}", "--set", "systems.mine.timeout_s=60")
+    devices = ("--set", "systems.mine.devices=[cpu, cpu]", "--out", str(tmp_path / "o"))
+    running = subprocess.Popen(
+        [sys.executable, "-m", "bench.cli", "run", *chosen, *devices], stderr=subprocess.PIPE, text=True
+    )
+    copies = lambda: list((tmp_path / "o").glob("*/work/*/images/*"))  # noqa: E731
+    logs = lambda: [log.read_text() for log in (tmp_path / "o").glob("*/work/*/worker.log")]  # noqa: E731
+    _until(lambda: _processes(script.name) if doing == "load" else str(logs()).count("about to hang") == 2)
+    assert doing == "load" or len({copy.parent for copy in copies()}) == 2
+    began = time.monotonic()
+    running.send_signal(end)
+    said = running.communicate(timeout=30)[1]
+    if end == signal.SIGTERM:
+        assert running.returncode == 130
+        assert time.monotonic() - began < 15
+        assert "interrupted; the same command continues" in said
+        assert "Traceback" not in said
+    else:
+        _until(lambda: not _processes(script.name))
+    assert not _processes(script.name)
+    assert not copies()
+
+
+def _until(done: Callable[[], Any], patience_s: float = 60.0) -> None:
+    end = time.monotonic() + patience_s
+    while not done():
+        assert time.monotonic() < end, "waited in vain"
+        time.sleep(0.05)
+
+
+def _processes(script: str) -> list[str]:
+    """Return the processes that run a script, by their command lines; zombies have none."""
+    lines = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            lines.append((process / "cmdline").read_text().replace("\0", " ").strip())
+    return [line for line in lines if line.endswith(script)]
 
 
 def test_garbage_on_the_line_is_told_with_the_last_words(context: RunContext, some: list[Case]) -> None:
@@ -258,7 +405,7 @@ def test_what_the_worker_prints_is_in_its_log(context: RunContext, some: list[Ca
             "cannot start: it ended with exit code 1; last words:\n    I shall not work",
         ),
         ({"unavailable": True}, Unavailable, "the model is on the moon\n  fetch it"),
-        ({"sleep_at_start": 60, "load_timeout_s": 1}, BenchError, "cannot start: it said nothing for 1 s"),
+        ({"sleep_at_start": 60, "load_timeout_s": 1}, BenchError, "cannot start: it gave no answer for 1 s"),
         ({"runner": "python:/nowhere/python"}, BenchError, "no such executable"),
     ],
 )
@@ -323,7 +470,7 @@ def test_a_caller_that_leaves_leaves_no_process_behind(context: RunContext, some
 
 def annotator(context: RunContext, diary: Path, **options: Any) -> ScriptAnnotator:
     given = {"diary": str(diary), **options}
-    settings = {"script": str(OBEDIENT), "runner": HERE, "options": given}
+    settings = {"script": str(OBEDIENT), "runner": HERE, "devices": ["cpu"], "options": given}
     return ScriptAnnotator(ScriptOptions.model_validate(settings), context)
 
 
@@ -336,7 +483,7 @@ def test_an_annotator_runs_in_a_worker_that_lives_from_call_to_call(context: Run
     began = time.monotonic()
     assert tried.annotate(["no edema"]) == [{"labels": {"Edema": 1}}]
     assert time.monotonic() - began < 5
-    log = (context.workdir / "worker-0" / "worker.log").read_text()
+    log = (context.workdir / "annotator-obedient-0" / "worker.log").read_text()
     assert log.count("printed by a library while it loads") == 1
 
 
@@ -371,7 +518,8 @@ def test_an_annotator_of_a_script_serves_a_metric(bench: Bench, tmp_path: Path) 
 
 def write_config(tmp_path: Path, **options: Any) -> None:
     given = {"diary": str(tmp_path / "diary"), **options}
-    entry = {"use": "worker", "script": str(OBEDIENT), "runner": HERE, "options": given, "timeout_s": 2}
+    entry = {"use": "worker", "script": str(OBEDIENT), "runner": HERE, "options": given}
+    entry |= {"timeout_s": 2, "devices": ["cpu"]}
     config = {
         "dataset": {"use": f"{WORLD}:Pictures", "folder": str(tmp_path / "dataset")},
         "systems": {"mine": entry},
@@ -535,25 +683,52 @@ def test_a_container_sees_the_workers_folders_only(
         f"#!{sys.executable}\n"
         "import json, os, sys\n"
         f"open({str(tmp_path / 'argv')!r}, 'w').write(json.dumps(sys.argv[1:]))\n"
+        f"json.dump(dict(os.environ), open({str(tmp_path / 'environment')!r}, 'w'))\n"
         f"inside = sys.argv[sys.argv.index({image!r}) + 1:]\n"
         "given = dict(p.split('=', 1) for f, p in zip(sys.argv, sys.argv[1:]) if f == '--env')\n"
+        "given.update((k[13:], v) for k, v in os.environ.items() if k.startswith('APPTAINERENV_'))\n"
         f"os.execve({sys.executable!r}, ['python3', *inside[1:]], given)\n"
     )
     (programs / engine).chmod(0o755)
     monkeypatch.setenv("PATH", f"{programs}:{os.environ['PATH']}")
-    reports = list(system(context, diary, runner=f"{engine}:{image}").generate(some))
-    assert not any(report.error for report in reports)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv("WANTED", 'a "quoted", word')
+    monkeypatch.setenv("DOCKER_HOST", "unix:///run/user/1000/docker.sock")
+    monkeypatch.setenv("APPTAINER_BINDPATH", "/data")
+    blobs, model = tmp_path / "elsewhere", tmp_path / "cache-of-the-hub" / "snapshot"
+    blobs.mkdir()
+    model.mkdir(parents=True)
+    (blobs / "0f").write_text("weights")
+    (model / "model.safetensors").symlink_to(blobs / "0f")
+    (tmp_path / "shortcut").symlink_to(model.parent)
+    given = {"model": str(tmp_path / "shortcut" / "snapshot"), "environment": ["WANTED"]}
+    tried = system(context, diary, runner=f"{engine}:{image}", **given)
+    assert not any(report.error for report in tried.generate(some))
+    outside = json.loads((tmp_path / "environment").read_text())
+    assert outside.get("DOCKER_HOST"), "the engine itself is run as it would be by hand"
+    assert "APPTAINER_BINDPATH" not in outside or engine == "docker"
     argv = json.loads((tmp_path / "argv").read_text())
     assert "secret" not in json.dumps(argv)
     mounts = [value for flag, value in pairwise(argv) if flag in ("--bind", "--volume")]
     writable = {mount.split(":")[0] for mount in mounts if mount.endswith(":rw")}
     assert str(context.workdir / "worker-0") in writable
     assert len(writable) == 2, "the work folder, and where code of a model's repository is unpacked"
-    assert str(OBEDIENT.parent) in {mount.split(":")[0] for mount in mounts if mount.endswith(":ro")}
+    shown = {mount.split(":")[0] for mount in mounts if mount.endswith(":ro")}
+    assert {str(OBEDIENT.parent), str(model), str(blobs)} <= shown, "links are followed"
     assert ("none" in argv) == (engine == "docker")
     assert ("--containall" in argv) == (engine == "apptainer")
+    assert argv[argv.index("--workdir") + 1] == str(context.workdir / "worker-0")
     seen = diary_of(diary, "seen")[0]
-    assert "SERVICE_API_KEY" not in seen["environment"]
+    assert {"SERVICE_API_KEY", "DOCKER_HOST", "MIMIC_CXR_JPG"}.isdisjoint(seen["environment"])
+    assert {"WANTED", "CUDA_VISIBLE_DEVICES", "HF_HUB_OFFLINE"} <= set(seen["environment"])
+
+
+def test_a_folder_that_no_container_can_be_shown_is_named(
+    context: RunContext, some: list[Case], tmp_path: Path
+) -> None:
+    (tmp_path / "a:b").mkdir()
+    with pytest.raises(BenchError, match="a:b: a container cannot be shown"):
+        list(system(context, runner="docker:image", model=str(tmp_path / "a:b")).generate(some))
 
 
 def test_an_engine_that_is_not_there_is_named(

@@ -80,7 +80,7 @@ def system(context: RunContext, diary: Path | None = None, script: Path = OBEDIE
     """Return the system of a script, run by this Python; options of `ScriptOptions` by name, others to the script."""
     known = {key: options.pop(key) for key in list(options) if key in ScriptOptions.model_fields}
     given = {**options, **({"diary": str(diary)} if diary else {})}
-    settings = {"script": str(script), "runner": HERE, "options": given, **known}
+    settings = {"script": str(script), "runner": HERE, "devices": ["cpu"], "options": given, **known}
     return ScriptSystem(ScriptOptions.model_validate(settings), context)
 
 

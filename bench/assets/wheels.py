@@ -7,7 +7,6 @@ One folder a dependency block, in the cache's folder ``wheels``: every wheel tha
 from __future__ import annotations
 
 import hashlib
-import os
 import platform
 import re
 import shutil
@@ -132,7 +131,7 @@ def _fetch(script: Path, python: Path, pins: Sequence[str], made: Path, ticker: 
     ]  # fmt: skip
     log = made.parent / "log"
     with log.open("wb") as out:
-        running = subprocess.Popen(argv, stdout=out, stderr=out, env=_environment())
+        running = subprocess.Popen(argv, stdout=out, stderr=out, env=environment.uv_settings())
         try:
             _wait(running, made, ticker)
         finally:
@@ -197,7 +196,7 @@ def _run(arguments: Sequence[str], script: Path) -> str:
     """Run uv without any input and return what it prints. Raises Unavailable with its last words."""
     argv, none = [environment.uv_binary(), *arguments], subprocess.DEVNULL
     done = subprocess.run(
-        argv, stdin=none, capture_output=True, text=True, errors="replace", env=_environment(), check=False
+        argv, stdin=none, capture_output=True, text=True, errors="replace", env=environment.uv_settings(), check=False
     )
     if done.returncode:
         raise Unavailable(
@@ -206,10 +205,6 @@ def _run(arguments: Sequence[str], script: Path) -> str:
             "bench assets pull builds the environment anew where it is gone",
         )
     return done.stdout
-
-
-def _environment() -> dict[str, str]:
-    return {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
 
 
 # ------------------------------------------------------------------ can they be used here
@@ -225,7 +220,7 @@ def check_usable(python: str, made_on: Mapping[str, Any], wheels: Sequence[str])
             f"{platform.python_version()}: export on a machine like this one"
         )
     argv = [environment.uv_binary(), "python", "find", "--offline", "--no-python-downloads", "--no-project", python]
-    if subprocess.run(argv, capture_output=True, env=_environment(), check=False).returncode:
+    if subprocess.run(argv, capture_output=True, env=environment.uv_settings(), check=False).returncode:
         raise BenchError(
             f"the archive's wheels are for Python {python} on {theirs}, and uv finds no Python {python} here (this is "
             f"Python {platform.python_version()} on {ours}): install Python {python}, or export with one that is here"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 import threading
 import weakref
@@ -14,8 +13,10 @@ from typing import Any, Generic, TypeVar
 from bench.errors import BenchError
 from bench.workers.process import Lost, Message, Process
 
-MOST_DEATHS = 4
-"""Losses in a row, without an answer between, after which it is no use to go on."""
+MOST_DEATHS = 8
+"""Losses in a row, without an answer between, after which it is no use to go on: four cases in a row, each twice."""
+ENDING_S = 30.0
+"""Seconds that the lanes of workers that were ended have to clear away what they made."""
 
 T = TypeVar("T")
 
@@ -57,26 +58,44 @@ class Lane(Generic[T]):
     """The worker of one device, whichever process that is at the moment."""
 
     def __init__(
-        self, name: str, worker: str, start: Callable[[], tuple[Process, dict[str, Any]]], pack: Pack[T]
+        self,
+        name: str,
+        worker: str,
+        launch: Callable[[], Process],
+        greet: Callable[[Process], dict[str, Any]],
+        pack: Pack[T],
     ) -> None:
-        """worker: what messages call it."""
-        self.name, self._worker, self._start, self._pack = name, worker, start, pack
+        """worker: what messages call it; launch and greet start a process, and wait until its model is loaded."""
+        self.name, self._worker, self._launch, self._greet, self._pack = name, worker, launch, greet, pack
         self._process: Process | None = None
+        self._lock = threading.Lock()
         self.said: dict[str, Any] | None = None
         """What the worker said of itself when it was first ready."""
         self._deaths = 0
         self.stopped = False
+        """Whether no process is to be started any more; changed by the thread that also closes."""
 
     def ready(self) -> Process:
         """Return the process, started where there is none."""
-        if self._process is None or not self._process.alive:
-            self.close()
-            try:
-                self._process, said = self._start()
-            except Lost as lost:
-                raise BenchError(f"the worker {self._worker} cannot start: it {lost}") from None
-            self.said = self.said or said
-        return self._process
+        if (process := self._process) is not None and process.alive:
+            return process
+        self.close()
+        process = self._launch()
+        with self._lock:  # whoever closes from another thread finds the process, or has said before that it stops
+            if stopped := self.stopped:
+                process.close(kill=True)
+            self._process = process
+        try:
+            if stopped:
+                raise Lost("was stopped")
+            said = self._greet(process)
+        except BaseException as err:
+            self.close(kill=True)
+            if isinstance(err, Lost) and not self.stopped:
+                raise BenchError(f"the worker {self._worker} cannot start: it {err}") from None
+            raise
+        self.said = self.said or said
+        return process
 
     def answers(
         self, tasks: Sequence[Task[T]], batch_size: int, timeout_s: float, note: Callable[[str], None]
@@ -121,15 +140,21 @@ class Lane(Generic[T]):
             return _failed(suspect, f"the worker {self._worker} {why}")
         return None
 
+    def dismiss(self) -> None:
+        """Tell the process that there is nothing more to do."""
+        if (process := self._process) is not None:
+            process.dismiss()
+
     def close(self, *, kill: bool = False) -> None:
         """End the process."""
-        if self._process is not None:
-            self._process.close(kill=kill)
-            self._process = None
+        with self._lock:
+            process, self._process = self._process, None
+        if process is not None:
+            process.close(kill=kill)
 
 
 class Crew(Generic[T]):
-    """The lanes of a worker; ended when this object goes."""
+    """The lanes of a worker; what still runs then ends with this process."""
 
     def __init__(self, lanes: Sequence[Lane[T]]) -> None:
         self.lanes = lanes
@@ -175,9 +200,12 @@ class Crew(Generic[T]):
             whole = True
         finally:
             for lane in lanes:
-                lane.stopped = True
+                lane.stopped = not whole
             if not (keep and whole):
                 self.close(kill=not whole)
+            for lane, thread in zip(lanes, threads, strict=True):
+                thread.join(ENDING_S)
+                lane.stopped = thread.is_alive()
 
     @staticmethod
     def _collect(out: queue.SimpleQueue[Answered | BaseException | None], working: int) -> Iterator[Answered]:
@@ -196,9 +224,11 @@ class Crew(Generic[T]):
 
 
 def _close(lanes: Sequence[Lane[Any]], *, kill: bool = False) -> None:
+    """End all processes: all are told before the first is waited for."""
     for lane in lanes:
-        with contextlib.suppress(OSError):
-            lane.close(kill=kill)
+        lane.dismiss()
+    for lane in lanes:
+        lane.close(kill=kill)
 
 
 def facts_of(lanes: Sequence[Lane[Any]]) -> Mapping[str, Any]:

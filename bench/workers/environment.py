@@ -32,6 +32,12 @@ PASSED = re.compile(
     r"|CUDA_\w+|NVIDIA_\w+|NCCL_\w+|ROCR_\w+|HIP_\w+|HSA_\w+|TORCH\w*|PYTORCH_\w+|OMP_\w+|MKL_\w+|OPENBLAS_\w+"
 )
 """Environment variables that a worker is given: what it takes to run, no key, and no path of a dataset."""
+PASSED_INSIDE = ("CUDA_VISIBLE_DEVICES", "OMP_NUM_THREADS")
+"""Those that mean something in a container: others name places of this machine."""
+IMAGES = "images"
+"""Folder of a work folder that holds the copies of the images under way."""
+SHARED_MEMORY = "2g"
+"""What a container may share between its processes: tensors, where a model loads by several; Docker's own is 64 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,41 +97,44 @@ def _imported(file: Path) -> set[str]:
 
 
 def command(
-    runner: str, script: Path, folders: Sequence[Path], context: Context, wanted: Sequence[str] = (), gpu: bool = True
+    runner: str,
+    script: Path,
+    work: Path,
+    weights: Sequence[Path],
+    context: Context,
+    wanted: Sequence[str] = (),
+    gpu: bool = True,
 ) -> Command:
     """Return how `script` is started; with uv, its environment is built first where it is not there yet.
 
-    folders: what the worker reads and, the first, writes (its work folder); a container sees no other. Raises
-    Unavailable where it cannot be had.
+    work: the folder that the worker writes to; weights: folders that it reads. A container sees them, the script's own
+    and no other. wanted: names of environment variables that it sees too. Raises Unavailable where it cannot be had.
     """
     script = script.resolve()
     kind, _, what = runner.partition(":")
-    environment = _environment(context, script, wanted)
-    if kind == "uv":
-        return Command((str(uv_python(script, context)), str(script)), environment)
-    if kind == "python":
-        return Command((str(_executable(what)), str(script)), environment)
-    written = {folders[0].resolve(), Path(environment["HF_MODULES_CACHE"]).resolve()}
-    read = {folder.resolve() for folder in (*folders, script.parent, HELPER.parent)}
-    binds = [f"{folder}:{folder}:{'rw' if folder in written else 'ro'}" for folder in sorted(read | written)]
-    build = _apptainer if kind == "apptainer" else _docker
-    return build(what, script, binds, environment, gpu)
-
-
-def _environment(context: Context, script: Path, wanted: Sequence[str]) -> dict[str, str]:
-    modules = context.cache("workers", f"modules-{script_digest(script)}")
-    passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name) or name in wanted}
-    return {
-        **passed,
+    modules = context.cache("workers", f"modules-{script_digest(script)}").resolve()
+    told = {
         "BENCH_WORKER": "1",
+        "BENCH_WORKER_IMAGES": str(work / IMAGES),
         "PYTHONPATH": str(HELPER.parent),
         "PYTHONNOUSERSITE": "1",
         "PYTHONUNBUFFERED": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HF_HUB_OFFLINE": "1",  # the weights are there before a worker starts; it fetches nothing by itself
+        "TRANSFORMERS_OFFLINE": "1",  # what releases before 4.36 go by
+        "HF_HUB_DISABLE_IMPLICIT_TOKEN": "1",
         "HF_MODULES_CACHE": str(modules),
         "TOKENIZERS_PARALLELISM": "false",
     }
+    if kind in ("uv", "python"):
+        python = uv_python(script, context) if kind == "uv" else _executable(what)
+        passed = {name: value for name, value in os.environ.items() if PASSED.fullmatch(name) or name in wanted}
+        return Command((str(python), str(script)), passed | told)
+    passed = {name: os.environ[name] for name in (*wanted, *PASSED_INSIDE) if name in os.environ}
+    read = {folder.resolve() for folder in (*weights, *_linked(weights), script.parent, HELPER.parent)}
+    mounts = _mounts(read, {work.resolve(), modules})
+    build = _apptainer if kind == "apptainer" else _docker
+    return build(what, script, work, mounts, passed | told, gpu)
 
 
 def _executable(path: str) -> Path:
@@ -147,6 +156,15 @@ def uv_binary() -> str:
     except ImportError:
         raise missing_package("a worker's environment", "uv", "workers") from None
     return str(find_uv_bin())
+
+
+def uv_settings() -> dict[str, str]:
+    """Return the environment variables that uv is run with: the caller's, less what belongs to the harness's Python.
+
+    Without a cache of uv's an environment would be gone once it is built.
+    """
+    left_out = ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME", "UV_NO_CACHE")
+    return {name: value for name, value in os.environ.items() if name not in left_out}
 
 
 def built(script: Path, context: Context) -> Path | None:
@@ -186,8 +204,7 @@ def _uv(what: str, script: Path, *more: str) -> str:
 
     offline = sync_options(script) if what == "sync" else []
     argv = [uv_binary(), what, *more, "--no-progress", *offline, "--script", str(script)]
-    environment = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONPATH", "PYTHONHOME")}
-    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env=environment, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, errors="replace", env=uv_settings(), check=False)
     if done.returncode == 0:
         return done.stdout
     raise Unavailable(
@@ -200,39 +217,57 @@ def _uv(what: str, script: Path, *more: str) -> str:
 # ------------------------------------------------------------------ containers
 
 
-def _engine(name: str) -> str:
-    if found := shutil.which(name):
-        return found
+def _engine(*names: str) -> str:
+    """Return the first program that is there."""
+    for name in names:
+        if found := shutil.which(name):
+            return found
+    name = names[0]
     raise Unavailable(f"the runner {name} is not installed: no {name} on the PATH", "install it, or set runner to uv")
 
 
-def _in_container(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that mean something inside: not this machine's paths."""
-    kept = re.compile(r"BENCH_WORKER|PYTHON\w+|HF_\w+|TOKENIZERS_PARALLELISM|CUDA_VISIBLE_DEVICES|OMP_NUM_THREADS|LANG")
-    return {name: value for name, value in environment.items() if kept.fullmatch(name)}
+def _linked(folders: Sequence[Path]) -> set[Path]:
+    """Return the folders that links of files in `folders` lead to: the hub's cache holds its files as links."""
+    links = (path for folder in folders for path in folder.rglob("*") if path.is_symlink())
+    return {link.resolve().parent for link in links}
 
 
-def _apptainer(image: str, script: Path, binds: list[str], environment: Mapping[str, str], gpu: bool) -> Command:
-    inside = [f"{name}={value}" for name, value in _in_container(environment).items()]
+def _mounts(read: set[Path], written: set[Path]) -> list[str]:
+    """Return place:place:mode of folders, those that are written not read-only, outer before inner."""
+    if odd := sorted(str(folder) for folder in read | written if ":" in str(folder) or "," in str(folder)):
+        raise BenchError(f"{odd[0]}: a container cannot be shown a folder whose name holds a colon or a comma")
+    return [f"{folder}:{folder}:{'rw' if folder in written else 'ro'}" for folder in sorted(read | written)]
+
+
+def _apptainer(
+    image: str, script: Path, work: Path, mounts: list[str], inside: Mapping[str, str], gpu: bool
+) -> Command:
+    """The variables go by the environment: releases differ in how they split ``--env`` at commas and quotes."""
+    own = {k: v for k, v in os.environ.items() if not re.match(r"(APPTAINER|SINGULARITY)(ENV_|_BIND)", k)}
+    given = {f"{prefix}ENV_{k}": v for prefix in ("APPTAINER", "SINGULARITY") for k, v in inside.items()}
     argv = [
-        _engine("apptainer"), "exec", "--containall", "--cleanenv", *(["--nv"] if gpu and _nvidia() else []),
-        *(part for bind in binds for part in ("--bind", bind)),
-        *(part for pair in inside for part in ("--env", pair)),
+        _engine("apptainer", "singularity"), "exec", "--containall", "--cleanenv",
+        *(["--nv"] if gpu and _nvidia() else []),
+        "--workdir", str(work), "--pwd", str(work),  # what it writes to /tmp and its home would be memory, 64 MB of it
+        *(part for mount in mounts for part in ("--bind", mount)),
         str(Path(image).expanduser()), "python3", str(script),
     ]  # fmt: skip
-    return Command(tuple(argv), environment)
+    return Command(tuple(argv), own | given)
 
 
-def _docker(image: str, script: Path, binds: list[str], environment: Mapping[str, str], gpu: bool) -> Command:
+def _docker(image: str, script: Path, work: Path, mounts: list[str], inside: Mapping[str, str], gpu: bool) -> Command:
+    """The user is the caller, whom the image does not know: so it has a home and a name by variables."""
     docker, name = _engine("docker"), f"bench-worker-{uuid.uuid4().hex[:12]}"
+    inside = {"HOME": str(work), "USER": "bench", **inside}
     argv = [
         docker, "run", "--rm", "--interactive", "--init", "--network", "none", "--name", name,
-        "--user", f"{os.getuid()}:{os.getgid()}", *(["--gpus", "all"] if gpu and _nvidia() else []),
-        *(part for bind in binds for part in ("--volume", bind)),
-        *(part for pair in _in_container(environment).items() for part in ("--env", "=".join(pair))),
+        "--user", f"{os.getuid()}:{os.getgid()}", "--workdir", str(work), "--shm-size", SHARED_MEMORY,
+        *(["--gpus", "all"] if gpu and _nvidia() else []),
+        *(part for mount in mounts for part in ("--volume", mount)),
+        *(part for pair in inside.items() for part in ("--env", "=".join(pair))),
         image, "python3", str(script),
     ]  # fmt: skip
-    return Command(tuple(argv), environment, (docker, "kill", name))
+    return Command(tuple(argv), dict(os.environ), (docker, "kill", name))
 
 
 def _nvidia() -> bool:

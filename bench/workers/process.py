@@ -25,7 +25,9 @@ LONGEST_LOG = 16_000_000
 """Bytes of a log that are kept on disk; its end is always kept in memory."""
 TAIL = 16_384
 PATIENCE_S = 5.0
-"""Seconds a worker has to end by itself before it is killed."""
+"""Seconds a worker has to end by itself, once its line is closed, before it is killed."""
+TERM_S = 1.0
+"""Seconds a worker that is killed has to clear up."""
 
 Message = Mapping[str, Any]
 
@@ -87,6 +89,7 @@ class Process:
         self._logger = self._thread(log.pump, self._process.stderr)
         self._thread(self._listen)
         self._thread(self._speak)
+        self._thread(self._bury)
 
     @staticmethod
     def _thread(work: Any, *arguments: Any) -> threading.Thread:
@@ -114,6 +117,11 @@ class Process:
         with contextlib.suppress(OSError, ValueError):
             pipe.close()
 
+    def _bury(self) -> None:
+        """End what a worker started and left behind when it ended: its pipes would stay open."""
+        self._process.wait()
+        self._signal(signal.SIGKILL)
+
     # -------------------------------------------------------------- the talk
 
     def start(self, message: Message, timeout_s: float) -> dict[str, Any]:
@@ -136,7 +144,7 @@ class Process:
         return said
 
     def _expect(self, kind: str, end: float, timeout_s: float) -> Message:
-        message = self._hear(end - time.monotonic(), timeout_s)
+        message = self._hear(end, timeout_s)
         if message["type"] == "unavailable":
             raise Unavailable(f"{self.name}: {message.get('reason')}", str(message.get("remedy", "")))
         if message["type"] != kind:
@@ -144,16 +152,20 @@ class Process:
         return message
 
     def ask(self, items: Sequence[Message], timeout_s: float) -> Iterator[Message]:
-        """Yield the messages "answer" and "note" that come for the items."""
+        """Yield the messages "answer" and "note" that come for the items; between answers `timeout_s` at most."""
         self._say({"type": "items", "items": list(items)})
         waiting = {item["id"] for item in items}
-        while (message := self._hear(timeout_s, timeout_s))["type"] != "done":
+        end = time.monotonic() + timeout_s
+        while (message := self._hear(end, timeout_s))["type"] != "done":
             if message["type"] == "answer":
                 if message.get("id") not in waiting:
                     raise self.broken(f"answered {message.get('id')!r}, which was not asked, or was answered before")
                 waiting.remove(message["id"])
+                end = time.monotonic() + timeout_s
             elif message["type"] != "note":
                 raise self.broken(f"said {message['type']!r} while answering")
+            elif time.monotonic() > end:  # notes alone, however many, are no sign of life
+                raise self._silent(timeout_s)
             yield message
         if waiting:
             raise self.broken(f"says it is done, but did not answer {min(waiting)!r}")
@@ -161,20 +173,25 @@ class Process:
     def _say(self, message: Message) -> None:
         self._to_say.put(json.dumps(message).encode() + b"\n")
 
-    def _hear(self, patience_s: float, timeout_s: float) -> Message:
+    def _hear(self, end: float, timeout_s: float) -> Message:
         try:
-            line = self._heard.get(timeout=max(0.0, patience_s))
+            line = self._heard.get(timeout=max(0.0, end - time.monotonic()))
         except queue.Empty:
-            self.close(kill=True)
-            raise Lost(f"said nothing for {timeout_s:g} s and was stopped; last words:\n{self.words()}") from None
+            raise self._silent(timeout_s) from None
         if line is None:
-            self.close()
-            raise Lost(f"{self._end()}; last words:\n{self.words()}")
+            ended = self._ended(PATIENCE_S)
+            self.close(kill=not ended)
+            how = self._end() if ended else "closed its standard output and was stopped"
+            raise Lost(f"{how}; last words:\n{self.words()}")
         message = _message(line)
         if message is None:
             shown = line[:200].decode(errors="replace").rstrip("\n")
             raise self.broken(f"wrote what is no message of the protocol to standard output: {shown!r}")
         return message
+
+    def _silent(self, timeout_s: float) -> Lost:
+        self.close(kill=True)
+        return Lost(f"gave no answer for {timeout_s:g} s and was stopped; last words:\n{self.words()}")
 
     def broken(self, why: str) -> BenchError:
         """Return the error for a worker that breaks the protocol, which is ended."""
@@ -202,20 +219,27 @@ class Process:
             return f"was killed ({name}{', as where memory runs out' if name == 'SIGKILL' else ''})"
         return f"was killed by signal {-code}"
 
+    def dismiss(self) -> None:
+        """Close the line: a worker that has nothing to do ends by itself, and one of bench_worker's at once."""
+        self._to_say.put(None)
+
     def close(self, *, kill: bool = False) -> None:
         """End the process: it is asked to, and killed with all it started where it does not."""
-        self._to_say.put(None)
+        self.dismiss()
         if not kill and self._ended(PATIENCE_S):
             return
         if self._command.stop:
-            subprocess.run(self._command.stop, capture_output=True, check=False, timeout=60)
-        for sign in (signal.SIGTERM, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, sign)
-            if self._ended(PATIENCE_S):
-                break
+            with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+                subprocess.run(self._command.stop, capture_output=True, check=False, timeout=60)
+        self._signal(signal.SIGTERM)
+        if not self._ended(TERM_S):
+            self._signal(signal.SIGKILL)
+            self._ended(PATIENCE_S)
+
+    def _signal(self, sign: int) -> None:
+        """Send a signal to the process and to all it started."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it started and left behind
+            os.killpg(self._process.pid, sign)
 
     def _ended(self, patience_s: float) -> bool:
         try:

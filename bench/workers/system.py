@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,6 +14,7 @@ from bench.config import digest
 from bench.contracts import Asset, Case, Context, Evidence, PlanLine, Report, TrainingSet
 from bench.errors import BenchError
 from bench.workers.crew import Packed, Task
+from bench.workers.environment import IMAGES
 from bench.workers.options import ModelOptions, ScriptOptions, WorkerOptions
 from bench.workers.worker import Weights, Worker
 
@@ -59,6 +62,8 @@ class WorkerSystem:
 
     def prepare(self, train: TrainingSet) -> None:  # noqa: ARG002 (nothing is learnt)
         """Fetch the weights, build the environment, start the worker: whatever is not there yet."""
+        for copies in self._context.workdir.glob(f"worker-*/{IMAGES}"):  # of a call that was killed
+            shutil.rmtree(copies, ignore_errors=True)
         self._worker.prepare()
 
     def generate(self, cases: Sequence[Case]) -> Iterator[Report]:
@@ -87,7 +92,7 @@ class WorkerSystem:
     @contextmanager
     def _pack(self, lane: str, tasks: Sequence[Task[Case]]) -> Iterator[Packed]:
         """Copy the images of cases to a folder of the worker's, for as long as the cases are under way."""
-        folder = self._worker.folder(lane) / "images"
+        folder = self._worker.folder(lane) / IMAGES
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         failed: dict[str, str] = {}
@@ -96,19 +101,38 @@ class WorkerSystem:
             for number, task in enumerate(tasks):
                 try:
                     items.append(_item(task.item, folder, number))
-                except OSError as err:
-                    failed[task.id] = f"{err.filename}: the image cannot be read: {err.strerror}"
+                except _Unreadable as err:
+                    failed[task.id] = str(err)
             yield Packed(items, failed)
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+class _Unreadable(Exception):
+    """An image that cannot be copied; the text says why."""
+
+
+_SUFFIX = re.compile(r"\.[A-Za-z]{2,5}|\.[Jj][Pp]2", re.ASCII)
+"""What a copy keeps of its file's name; what looks like a number may be a patient's."""
+
+
+def _content(image: Path) -> bytes:
+    try:
+        if image.exists() and not image.is_file():  # a pipe would be waited for
+            raise _Unreadable(f"{image}: the image cannot be read: no file")
+        return image.read_bytes()
+    except (OSError, ValueError) as err:  # ValueError: a name with a null byte
+        why = err.strerror if isinstance(err, OSError) else err
+        raise _Unreadable(f"{image}: the image cannot be read: {why}") from None
 
 
 def _item(case: Case, folder: Path, number: int) -> dict[str, Any]:
     """Return a case as the protocol has it: no patient, no study, no path of the dataset."""
     images = []
     for place, image in enumerate(case.images):
-        copy = folder / f"{number}-{place}{image.path.suffix}"
-        shutil.copyfile(image.path, copy)
+        suffix = image.path.suffix if _SUFFIX.fullmatch(image.path.suffix) else ""
+        copy = folder / f"{number}-{place}{suffix}"
+        copy.write_bytes(_content(image.path))
         images.append({"path": str(copy), "view": image.view, "role": image.role})
     priors = [{"text": p.text, "findings": p.findings, "minutes_before": p.minutes_before} for p in case.priors]
     return {
@@ -122,9 +146,8 @@ def _item(case: Case, folder: Path, number: int) -> dict[str, Any]:
 
 
 def _seconds(message: Mapping[str, Any]) -> float | None:
-    with suppress(KeyError, TypeError, ValueError):
-        return round(float(message["seconds"]), 4)
-    return None
+    seconds = message.get("seconds")
+    return round(seconds, 4) if isinstance(seconds, float) and math.isfinite(seconds) else None
 
 
 def _evidence(worker: str, notes: Any) -> Iterable[Evidence]:

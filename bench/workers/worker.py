@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import math
+import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
@@ -17,6 +19,9 @@ from bench.workers.options import ScriptOptions, WorkerOptions, own
 from bench.workers.process import Log, Process
 
 T = TypeVar("T")
+MOST = sys.float_info.max
+MOST_NOTES, LONGEST_NOTE = 50, 500
+"""Notes of a worker that are kept, and their length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +99,11 @@ class Worker(Generic[T]):
             one.check(option)
         self._folders: dict[str, Path] = {}
         self.notes: dict[str, None] = {}
-        lanes = [
-            Lane(str(i), self._called(device), self._starter(str(i)), pack) for i, device in enumerate(options.devices)
-        ]
-        self._crew = Crew(lanes)
+        self._crew = Crew([self._lane(str(i), device, pack) for i, device in enumerate(options.devices)])
 
-    def _called(self, device: str) -> str:
-        return self.name if len(self.options.devices) == 1 else f"{self.name} on {device}"
-
-    def _starter(self, lane: str) -> Any:
-        """Return what starts the process of a lane."""
-        device = self.options.devices[int(lane)]
-        return lambda: self._start(lane, device)
+    def _lane(self, name: str, device: str, pack: Pack[T]) -> Lane[T]:
+        called = self.name if len(self.options.devices) == 1 else f"{self.name} on {device}"
+        return Lane(name, called, partial(self._launch, name, device), partial(self._greet, device), pack)
 
     # -------------------------------------------------------------- before a start
 
@@ -132,7 +130,8 @@ class Worker(Generic[T]):
 
     def folder(self, lane: str) -> Path:
         """Return (made if need be) the work folder of a lane."""
-        folder = self._context.workdir.resolve() / f"worker-{lane}"
+        kind = "worker" if self._task == "write" else f"annotator-{self.script.stem}"
+        folder = self._context.workdir.resolve() / f"{kind}-{lane}"
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -148,31 +147,31 @@ class Worker(Generic[T]):
     def _find_weights(self) -> None:
         for option, one in self._weights.items():
             if option not in self._folders:
-                self._folders[option] = one.folder(self._context, option)
+                self._folders[option] = one.folder(self._context, option).resolve()
 
     def _command(self, lane: str, device: str) -> environment.Command:
-        folders = [self.folder(lane), *self._folders.values()]
-        # a snapshot's files are links to blobs beside it
-        folders += [folder.parent.parent for folder in self._folders.values() if folder.parent.name == "snapshots"]
-        options = self.options
+        options, weights = self.options, list(self._folders.values())
         return environment.command(
-            options.runner, self.script, folders, self._context, options.environment, gpu=device != "cpu"
+            options.runner,
+            self.script,
+            self.folder(lane),
+            weights,
+            self._context,
+            options.environment,
+            gpu=device != "cpu",
         )
 
-    def _start(self, lane: str, device: str) -> tuple[Process, dict[str, Any]]:
+    def _launch(self, lane: str, device: str) -> Process:
         folder = self.folder(lane)
-        process = Process(self.name, self._command(lane, device), folder, Log(folder / "worker.log"))
-        try:
-            return process, process.start(
-                {"task": self._task, "options": self._given(), "device": device, "batch_size": self.options.batch_size},
-                self.options.load_timeout_s,
-            )
-        except BaseException:
-            process.close(kill=True)
-            raise
+        return Process(self.name, self._command(lane, device), folder, Log(folder / "worker.log"))
+
+    def _greet(self, device: str, process: Process) -> dict[str, Any]:
+        options = self.options
+        start = {"task": self._task, "options": self._given(), "device": device, "batch_size": options.batch_size}
+        return process.start(start, options.load_timeout_s)
 
     def _given(self) -> dict[str, Any]:
-        """Return the options as the worker gets them: the weights as the folder where they lie."""
+        """Return the options as the worker gets them: the weights as the folder where they lie, links followed."""
         options = self.options
         given = dict(options.options) if isinstance(options, ScriptOptions) else dict(own(options))
         for option, folder in self._folders.items():
@@ -187,7 +186,8 @@ class Worker(Generic[T]):
         yield from self._crew.answers(tasks, options.batch_size, options.timeout_s, self._note, keep=keep)
 
     def _note(self, text: str) -> None:
-        self.notes[text] = None
+        if len(self.notes) < MOST_NOTES:
+            self.notes[text[:LONGEST_NOTE]] = None
 
     def close(self) -> None:
         """End the workers."""
@@ -198,7 +198,7 @@ class Worker(Generic[T]):
     def facts(self) -> Mapping[str, float]:
         """Return the finite numbers that the worker told of its model."""
         told = facts_of(self._crew.lanes).get("facts", {})
-        return {str(k): float(v) for k, v in told.items() if isinstance(v, int | float) and math.isfinite(v)}
+        return {str(k): float(v) for k, v in told.items() if isinstance(v, int | float) and -MOST < v < MOST}
 
     def details(self) -> Mapping[str, Any]:
         """Return what a reader should know: script, weights, device, versions, how the model generates."""
@@ -213,7 +213,7 @@ class Worker(Generic[T]):
         }
         return {
             **environment.describe(self.options.runner, self.script),
-            **said,
+            **json.loads(json.dumps(said), parse_constant=str),  # NaN and infinity, which are no JSON, by their names
             "batch_size": self.options.batch_size,
             "weights": weights,
             "notes": list(self.notes),

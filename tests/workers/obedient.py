@@ -15,6 +15,16 @@ import time
 from bench_worker import Report, Unavailable, serve
 
 
+class Scalar:
+    """A number as numpy and torch have it."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def tolist(self):
+        return self.value
+
+
 class Obedient:
     """Describes the files and texts it is given."""
 
@@ -28,6 +38,9 @@ class Obedient:
         if options.get("sleep_at_start"):
             time.sleep(options["sleep_at_start"])
         print("printed by a library while it loads")
+        if options.get("odd_settings"):
+            self.settings = {"temperature": float("nan"), "beams": Scalar(3)}
+            self.facts = {"parameters": 7.0, "loss": float("inf"), "many": 10**400}
 
     def write(self, cases):
         self._note("batch", len(cases))
@@ -38,6 +51,8 @@ class Obedient:
     def _one(self, case):
         misbehave(self.options.get("on", {}).get(case.id), self.options)
         self._note("case", case.id)
+        if self.options.get("mute"):
+            return None
         seen = {
             "sizes": [os.path.getsize(image.path) for image in case.images],
             "lateral": case.lateral and os.path.basename(case.lateral),
@@ -59,6 +74,7 @@ class Obedient:
         self._note("text", text)
         if text == self.options.get("bad_text"):
             raise ValueError("cannot read this")
+        misbehave(self.options.get("on", {}).get(text), self.options)
         return {"labels": {"Edema": int("edema" in text)}}
 
     def _note(self, key, value):
@@ -83,6 +99,10 @@ def misbehave(how, options):
         os.kill(os.getpid(), signal.SIGKILL)
     if kind == "hang":
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        time.sleep(600)
+    if kind == "fork":  # a child that holds the pipes and outlives its parent
+        if os.fork():
+            os._exit(1)
         time.sleep(600)
     if kind == "flood":
         for _ in range(400):

@@ -29,7 +29,11 @@ import argparse
 import json
 import os
 import platform
+import queue
+import shutil
+import signal
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Sequence
@@ -37,6 +41,8 @@ from typing import Any, NamedTuple
 
 PROTOCOL = 1
 LATERAL_VIEWS = ("LATERAL", "LL")
+GRACE_S = 0.5
+"""Seconds after which a worker that the harness has left ends, whatever it does."""
 
 
 class Image(NamedTuple):
@@ -216,19 +222,60 @@ class _Channel:
 
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8", newline="\n")
-        self._in = os.fdopen(os.dup(0), "r", encoding="utf-8")
+        self._in = os.dup(0)
         os.dup2(2, 1)
         null = os.open(os.devnull, os.O_RDONLY)
         os.dup2(null, 0)
         sys.stdout = sys.stderr
+        self._heard = queue.Queue()  # type: queue.Queue[dict[str, Any] | None]
+        self._idle = True
+        threading.Thread(target=self._listen, daemon=True).start()
 
     def say(self, type: str, **fields: Any) -> None:
-        self._out.write(json.dumps(dict(fields, type=type)) + "\n")
+        self._out.write(json.dumps(dict(fields, type=type), default=_plain) + "\n")
         self._out.flush()
 
     def hear(self) -> dict[str, Any] | None:
-        line = self._in.readline()
-        return json.loads(line) if line else None
+        self._idle = True
+        message = self._heard.get()
+        self._idle = message is None
+        return message
+
+    def _listen(self) -> None:
+        left = b""
+        while True:
+            chunk = os.read(self._in, 1 << 20)
+            if not chunk:
+                break
+            lines = (left + chunk).split(b"\n")
+            left = lines.pop()
+            for line in lines:
+                self._heard.put(json.loads(line.decode("utf-8")))
+        self._heard.put(None)
+        time.sleep(GRACE_S)
+        if not self._idle:  # the harness is gone, and nobody waits for what is under way
+            _vanish()
+
+
+def _plain(value: Any) -> Any:
+    """Return a number or an array of numpy or torch as JSON has it."""
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    raise TypeError(f"a {type(value).__name__} is no JSON")
+
+
+def _clear() -> None:
+    """Remove the copies of images, where the harness that made them is gone."""
+    if os.environ.get("BENCH_WORKER_IMAGES"):
+        shutil.rmtree(os.environ["BENCH_WORKER_IMAGES"], ignore_errors=True)
+
+
+def _vanish() -> None:
+    """End at once, with what was started from here."""
+    _clear()
+    if os.getpgrp() == os.getpid():
+        os.killpg(os.getpid(), signal.SIGKILL)
+    os._exit(1)
 
 
 def serve(model: Any) -> None:
@@ -239,6 +286,7 @@ def serve(model: Any) -> None:
     channel = _Channel()
     start = channel.hear()
     if start is None:
+        _clear()
         return
     channel.say("hello", protocol=PROTOCOL, python=platform.python_version(), versions=installed())
     try:
@@ -248,37 +296,33 @@ def serve(model: Any) -> None:
         channel.say("unavailable", reason=err.reason, remedy=err.remedy)
         sys.exit(3)
     channel.say("ready", device=device, settings=getattr(built, "settings", {}), facts=getattr(built, "facts", {}))
-    task = start["task"]
-    batches = _Batches(getattr(built, task), start["batch_size"], lambda text: channel.say("note", text=text))
+    answer, ask = (_write, built.write) if start["task"] == "write" else (_annotate, _of_texts(built.annotate))
+    batches = _Batches(ask, start["batch_size"], lambda text: channel.say("note", text=text))
     while True:
         message = channel.hear()
         if message is None:
             return
-        if task == "write":
-            _write(channel, batches, [_case(item) for item in message["items"]])
-        else:
-            _annotate(channel, batches, message["items"])
+        answer(channel, batches, message["items"])
         channel.say("done")
 
 
-def _write(channel: _Channel, batches: _Batches, cases: Sequence[Case]) -> None:
-    for case, answer, error, seconds in batches.answers(cases):
-        if error is None:
-            report = answer if isinstance(answer, Report) else Report(str(answer))
-            channel.say("answer", id=case.id, text=report.text, notes=report.notes, seconds=round(seconds, 4))
-        else:
-            channel.say("answer", id=case.id, error=error, seconds=round(seconds, 4))
+def _write(channel: _Channel, batches: _Batches, items: Sequence[dict[str, Any]]) -> None:
+    for case, answer, error, seconds in batches.answers([_case(item) for item in items]):
+        report = answer if isinstance(answer, Report) else Report(answer)
+        if error is None and not isinstance(report.text, str):
+            error = f"the model gave a {type(report.text).__name__}, not a text"
+        told = {"text": report.text, "notes": report.notes} if error is None else {"error": error}
+        channel.say("answer", id=case.id, seconds=round(seconds, 4), **told)
 
 
-def _annotate(channel: _Channel, batches: _Batches, items: Sequence[dict[str, str]]) -> None:
-    ask = batches.ask
-    batches.ask = lambda part: ask([item["text"] for item in part])
-    try:
-        for item, answer, error, _ in batches.answers(items):
-            told = {"annotation": answer} if error is None else {"error": error}
-            channel.say("answer", id=item["id"], **told)
-    finally:
-        batches.ask = ask
+def _of_texts(annotate: Any) -> Any:
+    return lambda items: annotate([item["text"] for item in items])
+
+
+def _annotate(channel: _Channel, batches: _Batches, items: Sequence[dict[str, Any]]) -> None:
+    for item, answer, error, _ in batches.answers(items):
+        told = {"annotation": answer} if error is None else {"error": error}
+        channel.say("answer", id=item["id"], **told)
 
 
 def _case(item: dict[str, Any]) -> Case:

@@ -133,7 +133,7 @@ TEMPLATE = """{{ bos_token }}{% set ns = namespace(first='') %}
 {% endif %}"""
 
 
-def gemma(folder: Path, std: float = 0.3) -> None:
+def gemma(folder: Path, std: float = 0.6) -> None:
     """Save a Gemma3ForConditionalGeneration with its processor, tokenizer and chat template."""
     import torch
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
@@ -199,6 +199,9 @@ def gemma(folder: Path, std: float = 0.3) -> None:
     model = Gemma3ForConditionalGeneration(config)
     with torch.no_grad():  # the projection of images begins as zeros; and words are likelier than stray bytes
         model.model.multi_modal_projector.mm_input_projection_weight.normal_(0, 0.5)
+        for layer in model.model.language_model.layers:  # what is attended to outweighs the last word
+            layer.post_attention_layernorm.weight.fill_(4)
+            layer.self_attn.q_norm.weight.fill_(1)
         rows = model.lm_head.weight
         for word in {*WORDS, "findings", "impression"}:
             rows[tokenizer(" " + word, add_special_tokens=False).input_ids] *= 2
@@ -208,6 +211,20 @@ def gemma(folder: Path, std: float = 0.3) -> None:
     model.generation_config.eos_token_id = tokenizer.convert_tokens_to_ids(["<eos>", "<end_of_turn>"])
     model.generation_config.do_sample, model.generation_config.top_k = True, 64
     model.save_pretrained(folder)
+
+
+def gemma_inputs(processor: Any, how: dict[str, Any], image: Any) -> Any:
+    """Return what the snippets of the models' pages give to the model."""
+    if "text" in how:
+        return processor(text=how["text"], images=image, return_tensors="pt")
+    seen, said = {"type": "image", "image": image}, {"type": "text", "text": how["user"]}
+    messages = [
+        {"role": "system", "content": [{"type": "text", "text": how["system"]}]},
+        {"role": "user", "content": [seen, said] if how["image_first"] else [said, seen]},
+    ]
+    return processor.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+    )
 
 
 def gemma_reports(folder: Path, how: dict[str, Any], images: list[str]) -> list[str]:
@@ -221,23 +238,50 @@ def gemma_reports(folder: Path, how: dict[str, Any], images: list[str]) -> list[
     processor = AutoProcessor.from_pretrained(folder)
     texts = []
     for path in images:
-        image = Image.open(path).convert("RGB")
-        if "text" in how:
-            inputs = processor(text=how["text"], images=image, return_tensors="pt")
-        else:
-            seen, said = {"type": "image", "image": image}, {"type": "text", "text": how["user"]}
-            messages = [
-                {"role": "system", "content": [{"type": "text", "text": how["system"]}]},
-                {"role": "user", "content": [seen, said] if how["image_first"] else [said, seen]},
-            ]
-            inputs = processor.apply_chat_template(
-                messages, add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-            )
+        inputs = gemma_inputs(processor, how, Image.open(path).convert("RGB"))
         inputs = inputs.to(model.device, dtype=dtype)
         with torch.inference_mode():
             ids = model.generate(**inputs, max_new_tokens=how["max_new_tokens"], do_sample=False)
         texts.append(processor.decode(ids[0][inputs["input_ids"].shape[-1] :], skip_special_tokens=True))
     return texts
+
+
+def gemma_worker(script: Path, helper: Path, how: dict[str, Any], images: list[str]) -> dict[str, Any]:
+    """Return what the worker of medgemma does in its own environment.
+
+    given and published: token ids of a case, by the worker and by `gemma_inputs`. alone, beside: reports of cases that
+    differ in images and context, one by one and in one batch.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    from PIL import Image
+
+    sys.path.append(str(helper.parent))
+    spec = spec_from_file_location("medgemma_worker", script)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    bench_worker = sys.modules["bench_worker"]
+    model = module.MedGemma(how["options"], "cpu")
+    plain = bench_worker.Case("plain", (bench_worker.Image(images[0], "PA"),))
+    given: list[Any] = []
+    generate = model.model.generate
+    model.model.generate = lambda **inputs: (given.append(inputs["input_ids"]), generate(**inputs))[1]
+    model.write([plain])
+    published = gemma_inputs(model.processor, how["published"], Image.open(images[0]).convert("RGB"))["input_ids"]
+    shown = [bench_worker.Image(images[1], "LATERAL"), bench_worker.Image(images[2], "AP", "prior")]
+    cases = [
+        bench_worker.Case("more", (bench_worker.Image(path, "PA"), *shown[:n]), "cough and fever " * n or None)
+        for n, path in enumerate(images[:3])
+    ]
+    return {
+        "given": given[0].tolist(),
+        "published": published.tolist(),
+        "alone": [model.write([case])[0].text for case in cases],
+        "beside": [report.text for report in model.write(cases)],
+    }
 
 
 if __name__ == "__main__":
@@ -252,3 +296,6 @@ if __name__ == "__main__":
     elif what == "gemma-reports":
         for text in gemma_reports(Path(folder), json.loads(rest[0]), rest[1:]):
             print(json.dumps(text))
+    elif what == "gemma-worker":
+        script, helper, how, *images = rest
+        print(json.dumps(gemma_worker(Path(script), Path(helper), {**json.loads(how)}, images)))

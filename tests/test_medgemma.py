@@ -10,7 +10,10 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
+import numpy as np
+import PIL.Image
 import pytest
 from conftest import Answer
 from pydantic import ValidationError
@@ -154,7 +157,7 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment.uv_python(MedGemma.script, RunContext(workdir=place / "work", cache_root=place / "cache"))
 
 
-def ask(python: Path, *arguments: object) -> list[str]:
+def ask(python: Path, *arguments: object) -> list[Any]:
     """Run foreign_models.py in the worker's environment; its lines."""
     done = subprocess.run(
         [str(python), str(MODELS), *map(str, arguments)],
@@ -164,7 +167,7 @@ def ask(python: Path, *arguments: object) -> list[str]:
         env={**os.environ, "HF_HUB_OFFLINE": "1"},
     )
     assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith('"')]
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(('"', "{"))]
 
 
 @pytest.fixture(scope="module")
@@ -172,6 +175,18 @@ def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gemma") / "tiny"
     ask(python, "gemma", folder)
     return folder
+
+
+def reports(bench: Callable[..., Answer], out: Path, **settings: object) -> list[dict[str, str]]:
+    """Run the system on four cases of the demo; the lines of its reports."""
+    fixed = {"dtype": "float32", "max_new_tokens": 24, "findings_only": "false", "devices": "[cpu]"}
+    options = [f"systems.medgemma.{key}={value}" for key, value in {**fixed, **settings}.items()]
+    sets = [part for option in options for part in ("--set", option)]
+    answer = bench(
+        "run", "-c", "demo", "--system", "medgemma", "--metrics", "rouge-l", "--limit", 4, "--out", out, *sets
+    )
+    assert answer.code == 0, answer.err
+    return [json.loads(line) for line in (out / "medgemma" / "reports.jsonl").read_text().splitlines()]
 
 
 COMPLETION = {"text": "<start_of_image> findings:"}
@@ -190,22 +205,8 @@ def test_its_reports_are_those_of_the_published_usage(
     style: str,
     asked: dict[str, object],
 ) -> None:
-    settings = {
-        "model": model,
-        "style": style,
-        "dtype": "float32",
-        "max_new_tokens": 24,
-        "findings_only": "false",
-        "batch_size": 3,
-        "devices": "[cpu]",
-    }
-    options = [part for key, value in settings.items() for part in ("--set", f"systems.medgemma.{key}={value}")]
     out = tmp_path / "out"
-    answer = bench(
-        "run", "-c", "demo", "--system", "medgemma", "--metrics", "rouge-l", "--limit", 4, "--out", out, *options
-    )
-    assert answer.code == 0, answer.err
-    lines = [json.loads(line) for line in (out / "medgemma" / "reports.jsonl").read_text().splitlines()]
+    lines = reports(bench, out, model=model, style=style, batch_size=3)
     cases = {case.id: case for case in Demo(Demo.Options(), context).cases("test")}
     images = [cases[line["id"]].images[0].path for line in lines]
     expected = ask(
@@ -216,3 +217,29 @@ def test_its_reports_are_those_of_the_published_usage(
     details = json.loads((out / "medgemma" / "details.json").read_text())
     assert details["settings"]["do_sample"] is False
     assert details["versions"]["transformers"] == "4.57.6"
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.parametrize(("style", "asked"), [("completion", COMPLETION), ("chat", CHAT)])
+def test_its_tokens_are_the_published_ones_and_padding_changes_nothing(
+    python: Path, model: Path, tmp_path: Path, style: str, asked: dict[str, object]
+) -> None:
+    images = []
+    for number in range(3):
+        images.append(tmp_path / f"{number}.png")
+        pixels = np.random.default_rng(number).integers(0, 255, (50 + number, 60), np.uint8)
+        PIL.Image.fromarray(pixels).save(images[-1])
+    given = {
+        "model": str(model),
+        "style": style,
+        "dtype": "float32",
+        "max_new_tokens": 24,
+        "images": ["lateral", "prior"],
+    }
+    options = MedGemmaOptions.model_validate({**given, "context": ["indication: {indication}"]})
+    how = json.dumps({"options": options.model_dump(mode="json"), "published": asked})
+    [found] = ask(python, "gemma-worker", model, MedGemma.script, environment.HELPER, how, *images)
+    assert found["given"] == found["published"]
+    assert found["alone"] == found["beside"]
+    assert len(set(found["alone"])) > 1

@@ -143,7 +143,7 @@ def test_files_by_path_and_hosted_models(bench: Bench, config: Path) -> None:
 def test_gated_weights_name_the_page(bench: Bench, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     point_client(monkeypatch, tmp_path / "hub", offline=True)
     answer = bench("assets", "list", "--system", "maira-2", "--metrics", "rouge-l", "--set",
-                   "systems.maira-2.revision=abc")  # fmt: skip
+                   f"systems.maira-2.revision={'ab' * 20}")  # fmt: skip
     assert "accept the terms at https://huggingface.co/microsoft/maira-2" in answer.out
     assert "environment of maira_2/worker.py" in answer.out
 

@@ -192,14 +192,20 @@ def test_worker_and_plugin_have_the_same_defaults(worker: Any) -> None:
 def test_its_code_runs_at_a_named_revision_only(context: RunContext) -> None:
     with pytest.raises(BenchError, match="revision"):
         MAIRA2(MAIRA2Options(), context)
-    (hub, script) = MAIRA2(MAIRA2Options(revision="795a2b1"), context).assets()
-    assert (hub.repository, hub.revision, hub.gated) == ("microsoft/maira-2", "795a2b1", True)
+    (hub, script) = MAIRA2(MAIRA2Options(revision="795a2b1cd4a310624b4e3d14b5a23e41fd273deb"), context).assets()
+    assert (hub.repository, hub.revision, hub.gated) == (
+        "microsoft/maira-2",
+        "795a2b1cd4a310624b4e3d14b5a23e41fd273deb",
+        True,
+    )
     assert script.script == MAIRA2.script
 
 
 def test_another_option_is_another_fingerprint_and_another_device_is_not(context: RunContext) -> None:
     def fingerprint(**options: Any) -> str:
-        return MAIRA2(MAIRA2Options(revision="795a2b1", **options), context).fingerprint()
+        return MAIRA2(
+            MAIRA2Options(revision="795a2b1cd4a310624b4e3d14b5a23e41fd273deb", **options), context
+        ).fingerprint()
 
     assert fingerprint() == fingerprint(devices=("cpu",), batch_size=4)
     assert fingerprint() != fingerprint(grounding=True)

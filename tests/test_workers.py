@@ -142,6 +142,8 @@ def test_weights_of_a_folder_are_told_by_their_content(context: RunContext, tmp_
     ("weights", "says"),
     [
         (Weights("org/model", remote_code=True), "set the option revision"),
+        (Weights("org/model", "main", remote_code=True), "a branch or a tag may move"),
+        (Weights("~nobody-5471/model"), "no such folder"),
         (Weights("./missing"), "no such folder"),
         (Weights(".", "main"), "has no revision"),
     ],
@@ -152,7 +154,7 @@ def test_weights_that_cannot_be_meant_are_refused(weights: Weights, says: str) -
 
 
 def test_remote_code_runs_at_a_named_revision_and_from_a_folder(tmp_path: Path) -> None:
-    Weights("org/model", "0123abc", remote_code=True).check()
+    Weights("org/model", "0123456789abcdef" * 2 + "01234567", remote_code=True).check()
     Weights(str(tmp_path), remote_code=True).check()
 
 
@@ -637,6 +639,15 @@ def test_a_script_without_its_metadata_is_refused(tmp_path: Path, text: str, say
 
 def test_metadata_is_the_block_without_its_hashes() -> None:
     assert environment.metadata(OBEDIENT) == 'requires-python = ">=3.8"\ndependencies = []\n'
+
+
+def test_a_damaged_environment_is_named_where_its_worker_cannot_start(context: RunContext, tmp_path: Path) -> None:
+    script = tmp_path / "w.py"
+    script.write_text("# /// script\n# dependencies = []\n# ///\nimport surely_not_there\n")
+    note = {"metadata": environment._identity(script), "python": sys.executable}
+    environment._note(script, context).write_text(json.dumps(note))
+    with pytest.raises(BenchError, match=f"remove it to have it built anew, if it is damaged: {sys.prefix}"):
+        system(context, script=script, runner="uv").prepare(None)  # type: ignore[arg-type]
 
 
 def test_an_environment_that_cannot_be_built_says_so_with_uvs_last_words(

@@ -209,8 +209,8 @@ def _uv(what: str, script: Path, *more: str) -> str:
         return done.stdout
     raise Unavailable(
         f"the environment of the worker {script} cannot be built:\n{last_words(done.stderr)}",
-        "without a network, `bench assets import` brings what it needs (docs/assets.md); another Python or your own "
-        "environment: the option runner (docs/workers.md)",
+        "a Python that uv cannot fetch has to be on the PATH; without a network, `bench assets import` brings the "
+        "packages (docs/assets.md); the option runner takes an environment of your own (docs/workers.md)",
     )
 
 

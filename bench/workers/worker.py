@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +18,10 @@ from bench.errors import BenchError
 from bench.workers import environment
 from bench.workers.crew import Answered, Crew, Lane, Pack, Task, facts_of
 from bench.workers.options import ScriptOptions, WorkerOptions, own
-from bench.workers.process import Log, Process
+from bench.workers.process import Log, Lost, Process
 
 T = TypeVar("T")
+COMMIT = re.compile(r"[0-9a-f]{40}")
 MOST = sys.float_info.max
 MOST_NOTES, LONGEST_NOTE = 50, 500
 """Notes of a worker that are kept, and their length."""
@@ -37,7 +40,7 @@ class Weights:
     @property
     def local(self) -> Path | None:
         """The folder, where the weights are one."""
-        folder = Path(self.model).expanduser()
+        folder = Path(os.path.expanduser(self.model))  # which, unlike Path's, knows of users that are not there
         return folder.resolve() if folder.is_dir() else None
 
     def check(self, option: str = "model") -> None:
@@ -46,10 +49,11 @@ class Weights:
             raise BenchError(f"{option} {self.model!r} is a folder, which has no revision {self.revision!r}")
         if self.local is None and self.model.startswith((".", "/", "~")):
             raise BenchError(f"{option} {self.model!r}: no such folder")
-        if self.local is None and self.remote_code and self.revision is None:
+        if self.local is None and self.remote_code and not COMMIT.fullmatch(self.revision or ""):
             raise BenchError(
-                f"{self.model} brings code of its own, which runs only at a revision that the configuration names: "
-                f"read it at https://huggingface.co/{self.model}/commits/main and set the option revision to the commit"
+                f"{self.model} brings code of its own, which runs only at a commit that the configuration names, since "
+                f"a branch or a tag may move: read the code at {hub.PAGE}/{self.model}/commits/main and set the option "
+                f"{_revision(option)} to the 40 digits of that commit"
             )
 
     def wanted(self) -> HubFiles:
@@ -168,7 +172,13 @@ class Worker(Generic[T]):
     def _greet(self, device: str, process: Process) -> dict[str, Any]:
         options = self.options
         start = {"task": self._task, "options": self._given(), "device": device, "batch_size": options.batch_size}
-        return process.start(start, options.load_timeout_s)
+        try:
+            return process.start(start, options.load_timeout_s)
+        except Lost as lost:
+            if options.runner == "uv" and (python := environment.built(self.script, self._context)) is not None:
+                hint = f"remove it to have it built anew, if it is damaged: {python.parent.parent}"
+                raise Lost(f"{lost}\n  Its environment ({hint})") from None
+            raise
 
     def _given(self) -> dict[str, Any]:
         """Return the options as the worker gets them: the weights as the folder where they lie, links followed."""

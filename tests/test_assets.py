@@ -12,6 +12,7 @@ import sys
 import tarfile
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from hub_server import HubServer, Repository, hub_server, point_client
 
 from bench import cachedir, hub
 from bench.assets import archive, unpack, wheels
+from bench.assets.staging import staging
 from bench.context import RunContext
 from bench.contracts import HubFiles
 from bench.workers import environment
@@ -565,6 +567,58 @@ def test_a_stopped_import_leaves_nothing(
         unpack.bring(Path("carried.tar"), context)
     assert _left(place) == []
     monkeypatch.undo()
+
+
+PARTS = {f"{SNAPSHOT}/{name}": name.encode() for name in ("model.safetensors", "config.json", "vocab.txt")}
+
+
+@pytest.mark.parametrize("here", ["", "config.json"])
+@pytest.mark.parametrize("moves", [0, 1, 2, 3])
+def test_an_import_that_is_killed_leaves_no_part_that_is_taken_for_the_whole(
+    enclave: Callable[[], Path], monkeypatch: pytest.MonkeyPatch, context: RunContext, moves: int, here: str
+) -> None:
+    place, wanted = enclave(), HubFiles("a/b", "c" * 40)
+    snapshot = place / SNAPSHOT.removeprefix("hub/")
+    if here:  # by another program, of the same commit
+        snapshot.mkdir(parents=True)
+        (snapshot / here).write_bytes(here.encode())
+    written(files=PARTS)
+    real, moved = os.replace, []
+
+    def killed(source: Path, target: Path) -> None:
+        if str(target).startswith(str(snapshot)):
+            if len(moved) == moves:
+                raise KeyboardInterrupt
+            moved.append(target)
+        real(source, target)
+
+    monkeypatch.setattr(unpack.os, "replace", killed)
+    with suppress(KeyboardInterrupt):
+        unpack.bring(Path("carried.tar"), context)
+    found = hub.cached_snapshot(wanted)
+    whole = {file.name for file in snapshot.glob("*")} == {"model.safetensors", "config.json", "vocab.txt"}
+    assert (found is not None) == whole
+    monkeypatch.setattr(unpack.os, "replace", real)
+    unpack.bring(Path("carried.tar"), context)
+    assert hub.cached_snapshot(wanted) == snapshot
+
+
+def test_what_a_killed_import_left_is_removed_and_what_another_writes_is_not(
+    enclave: Callable[[], Path], context: RunContext
+) -> None:
+    place = enclave()
+    left = place / ".staging-left" / "models--a--b"
+    left.mkdir(parents=True)
+    young = place / ".staging-young"
+    young.mkdir()
+    os.utime(left.parent, (0, 0))
+    written()
+    with staging(place) as busy:
+        os.utime(busy, (0, 0))
+        left.mkdir(parents=True)
+        os.utime(left.parent, (0, 0))
+        unpack.bring(Path("carried.tar"), context)
+        assert sorted(place.glob(".*")) == sorted([busy, young])
 
 
 def test_a_file_that_changes_while_it_is_exported(

@@ -644,7 +644,7 @@ def test_metadata_is_the_block_without_its_hashes() -> None:
 def test_a_damaged_environment_is_named_where_its_worker_cannot_start(context: RunContext, tmp_path: Path) -> None:
     script = tmp_path / "w.py"
     script.write_text("# /// script\n# dependencies = []\n# ///\nimport surely_not_there\n")
-    note = {"metadata": environment._identity(script), "python": sys.executable}
+    note = {"metadata": environment.identity(script), "python": sys.executable}
     environment._note(script, context).write_text(json.dumps(note))
     with pytest.raises(BenchError, match=f"remove it to have it built anew, if it is damaged: {sys.prefix}"):
         system(context, script=script, runner="uv").prepare(None)  # type: ignore[arg-type]

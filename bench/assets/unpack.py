@@ -12,7 +12,6 @@ import os
 import re
 import shutil
 import tarfile
-import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -22,6 +21,7 @@ from typing import IO, Any
 from bench import cachedir, hub, store
 from bench.assets import wheels
 from bench.assets.archive import FORMAT, MANIFEST, MEGABYTE, SLACK, VERSION, check_space
+from bench.assets.staging import staging
 from bench.context import RunContext
 from bench.contracts import Ticker
 from bench.errors import BenchError, missing_package
@@ -71,12 +71,11 @@ def bring(file: Path, context: RunContext) -> Brought:
         _check_platform(manifest)
         needed = {path: entry for path, entry in entries.items() if not _there(entry, hub_cache, context)}
         with ExitStack() as stack:
-            staging = {
-                place: Path(stack.enter_context(tempfile.TemporaryDirectory(dir=place, prefix=".importing-")))
-                for place in _made(hub_cache, wheel_cache)
+            parts = {
+                kind: stack.enter_context(staging(place))
+                for kind, place in (("hub", hub_cache), ("wheels", wheel_cache))
             }
             _check_space(needed, hub_cache, wheel_cache)
-            parts = {"hub": staging[hub_cache], "wheels": staging[wheel_cache]}
             total = sum(entry.size for entry in entries.values())
             with context.progress(f"checking {file.name}", -(-total // MEGABYTE), "MB") as ticker:
                 _stage(file, tar, entries, needed, parts, ticker)
@@ -92,12 +91,6 @@ def _places() -> tuple[Path, Path]:
     except ImportError:
         raise missing_package("bench assets import", "huggingface_hub", "workers") from None
     return Path(constants.HF_HUB_CACHE), cachedir.cache_root() / "wheels"
-
-
-def _made(*places: Path) -> Iterator[Path]:
-    for place in places:
-        place.mkdir(parents=True, exist_ok=True)
-        yield place
 
 
 @contextmanager
@@ -260,15 +253,29 @@ def _copied(content: IO[bytes], target: Path | None, ticker: Ticker) -> str:
 
 
 def _place_hub(needed: Mapping[str, Entry], staged: Path, hub_cache: Path, done: Brought) -> None:
-    """Move files into the hub's cache: listings first and refs last, so that no part is taken for the whole."""
+    """Move files into the hub's cache, so that at no moment a part is taken for the whole.
+
+    Listings of commits first and refs last; a snapshot of which nothing is here yet in one step, weights after all else
+    where some of it is: what has no weights does not count.
+    """
     order = {"trees": 0, "snapshots": 1, "refs": 2}
+
+    def place_in_order(entry: Entry) -> tuple[int, bool]:
+        return order[entry.path.split("/")[2]], PurePosixPath(entry.path).suffix in hub.WEIGHT_SUFFIXES
+
     entries = [entry for entry in needed.values() if entry.digest is None]
-    for entry in sorted(entries, key=lambda entry: order[entry.path.split("/")[2]]):
-        place = _place(entry, hub_cache)
+    for entry in sorted(entries, key=place_in_order):
+        source, place = staged / entry.path.removeprefix("hub/"), _place(entry, hub_cache)
+        _, repository, kind, name, *_ = entry.path.split("/")
+        if kind == "refs" and place.exists():
+            done.notes.append(f"{repository}: {place.name} was {place.read_text().strip()[:12]} here")
+        snapshot = Path(repository, kind, name)
+        if kind == "snapshots" and not (hub_cache / snapshot).exists():
+            source, place = staged / snapshot, hub_cache / snapshot
+        elif not source.exists():  # it went with its snapshot
+            continue
         place.parent.mkdir(parents=True, exist_ok=True)
-        if entry.path.split("/")[2] == "refs" and place.exists():
-            done.notes.append(f"{entry.path.split('/')[1]}: {place.name} was {place.read_text().strip()[:12]} here")
-        os.replace(staged / entry.path.removeprefix("hub/"), place)
+        os.replace(source, place)
 
 
 def _place_wheels(manifest: Mapping[str, Any], needed: Mapping[str, Entry], staged: Path) -> None:

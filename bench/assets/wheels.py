@@ -6,12 +6,10 @@ One folder a dependency block, in the cache's folder ``wheels``: every wheel tha
 
 from __future__ import annotations
 
-import hashlib
 import platform
 import re
 import shutil
 import subprocess
-import tempfile
 import time
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -19,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import cachedir, store
+from bench.assets.staging import staging
 from bench.contracts import Context, Ticker
 from bench.errors import BenchError, Unavailable
 from bench.workers import environment
@@ -33,7 +32,7 @@ _INDEX_LINES = ("--index-url", "--extra-index-url", "--find-links")
 
 def digest(script: Path) -> str:
     """Return 16 hex digits of a script's dependency block, which names the folder of its wheels."""
-    return hashlib.sha256(environment.metadata(script).encode()).hexdigest()[:16]
+    return environment.identity(script)
 
 
 def folder_of(name: str) -> Path:
@@ -81,17 +80,17 @@ def collect(script: Path, context: Context) -> Path:
     python = environment.uv_python(script, context)
     pins = _pins(script, python)
     folder = folder_of(digest(script))
-    folder.parent.mkdir(parents=True, exist_ok=True)
     with (
-        tempfile.TemporaryDirectory(dir=folder.parent, prefix=".part-") as part,
+        staging(folder.parent) as part,
         context.progress(f"wheels of {script.parent.name}/{script.name}", len(pins), "wheels") as ticker,
     ):
-        made = Path(part) / "wheels"
+        made = part / "wheels"
         made.mkdir()
         _fetch(script, python, pins, made, ticker)
         _check_whole(script, pins, made)
         store.write_json(made / ABOUT, about(script.name, _version(python)))
-        put(made, folder)
+        if wheelhouse(script) is None:  # another process may have been as fast
+            put(made, folder)
     return folder
 
 

@@ -172,7 +172,7 @@ def built(script: Path, context: Context) -> Path | None:
     try:
         noted = json.loads(_note(script, context).read_text())
         python = Path(noted["python"])
-        return python if noted["metadata"] == _identity(script) and python.exists() else None
+        return python if noted["metadata"] == identity(script) and python.exists() else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -185,7 +185,7 @@ def uv_python(script: Path, context: Context) -> Path:
     with context.progress(f"building the environment of {script.parent.name}/{script.name}", None):
         _uv("sync", script)
         python = Path(_uv("python", script, "find").strip().splitlines()[-1])
-    store.write_json(_note(script, context), {"metadata": _identity(script), "python": str(python)})
+    store.write_json(_note(script, context), {"metadata": identity(script), "python": str(python)})
     return python
 
 
@@ -193,8 +193,8 @@ def _note(script: Path, context: Context) -> Path:
     return context.cache("workers", "environments") / f"{sha256(str(script.resolve()).encode()).hexdigest()[:16]}.json"
 
 
-def _identity(script: Path) -> str:
-    """Return what an environment is built from: another one has it built anew."""
+def identity(script: Path) -> str:
+    """Return 16 hex digits of what an environment is built from: the dependency block."""
     return sha256(metadata(script).encode()).hexdigest()[:16]
 
 

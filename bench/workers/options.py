@@ -20,7 +20,8 @@ class WorkerOptions(Options):
     batch_size: int = Field(1, ge=1)
     """Cases a batch at most; halved where memory runs out. Above 1, rounding may change a word."""
     timeout_s: float = Field(600.0, gt=0)
-    """Seconds without an answer, while cases are under way, after which the worker is stopped and started again."""
+    """Seconds without an answer, while cases are under way, after which the worker is stopped and started again. The
+    cases of a batch are answered together."""
     load_timeout_s: float = Field(1800.0, gt=0)
     """Seconds a worker may take to start and to load its model."""
     runner: Runner = "uv"

@@ -285,7 +285,8 @@ class OneRun:
         with store.locked(self.folder, ".opening", wait=True):  # of several that begin at once one writes run.json
             self._open(system)
         folder, cases = shard.folder(self.folder), shard.share(self.split.cases)
-        with store.locked(folder), _accounted(folder, self.context):
+        # a run that would gather looks for a moment whether a shard's folder is held
+        with store.locked(folder, patience_s=1.0), _accounted(folder, self.context):
             elsewhere = shards.answered_anywhere(self.folder) - shards.answered(folder)
             reports = self._reporting(system, folder, cases, elsewhere=frozenset(elsewhere)).reports()
         failed = [report for report in reports.values() if report.error is not None and report.id not in elsewhere]

@@ -27,8 +27,8 @@ def open_run(
     """Write run.json, or check that what is there is the same run; return what else changed since, by what it is.
 
     `same` is what makes two runs the same one, but for the dotted keys `free`, which say how it is done and not what;
-    `more` is recorded beside it. Raises BenchError naming the keys that differ, and where the folder holds reports of
-    which no run.json tells how they were made.
+    `more` is recorded beside it, and so is what else changed (`continued`). Raises BenchError naming the keys that
+    differ, and where the folder holds reports of which no run.json tells how they were made.
     """
     file = folder / "run.json"
     if not file.exists():
@@ -46,7 +46,8 @@ def open_run(
         return {}
     before = store.read_json(file)
     if more.get("credentialed") and not before.get("credentialed"):
-        store.write_json(file, {**before, "credentialed": True})
+        before = {**before, "credentialed": True}
+        store.write_json(file, before)
     changed = differences({key: before.get(key) for key in same}, same)
     otherwise = [line for line in changed if line.partition(": ")[0] in free]
     if differ := [line for line in changed if line not in otherwise]:
@@ -54,8 +55,27 @@ def open_run(
             f"{folder}: holds another run; these differ: {'; '.join(differ[:SHOWN])}. "
             "Choose another --out, or delete the folder."
         )
-    versions = differences(before.get("versions", {}), machine.versions())
-    return {what: lines for what, lines in (("package versions", versions), ("settings", otherwise)) if lines}
+    found = {
+        "package versions": differences(before.get("versions", {}), machine.versions()),
+        "machine": differences(_computing(before.get("machine", {})), _computing(machine.describe(device))),
+        "settings": otherwise,
+    }
+    found = {what: lines for what, lines in found.items() if lines}
+    _record_continued(file, before, found)
+    return found
+
+
+def _computing(described: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what of a machine's description tells what computes; kernels differ from node to node."""
+    return {key: described[key] for key in ("machine", "device", "gpu") if key in described}
+
+
+def _record_continued(file: Path, before: Mapping[str, Any], changed: Mapping[str, list[str]]) -> None:
+    """Add to run.json what is otherwise than when the run began, once however many calls have it so."""
+    told = list(before.get("continued", ()))
+    if changed and all(changed != {k: v for k, v in one.items() if k != "since"} for one in told):
+        told.append({"since": datetime.now(UTC).isoformat(timespec="seconds"), **changed})
+        store.write_json(file, {**before, "continued": told})
 
 
 def keep_details(folder: Path, details: Mapping[str, Any], source: str) -> list[str]:
@@ -72,7 +92,7 @@ def keep_details(folder: Path, details: Mapping[str, Any], source: str) -> list[
         store.write_json(file, _with_notes(first, told))
         return []
     kept = store.read_lines(others)
-    same = next((line for line in kept if _how(line["details"]) == _how(told)), None)
+    same = next((line for line in kept if _how(line.get("details") or {}) == _how(told)), None)
     if same is None:
         same = {"from": source, "since": datetime.now(UTC).isoformat(timespec="seconds"), "details": told}
         kept.append(same)

@@ -196,6 +196,8 @@ def print_runs(console: Console, path: Path, *, full: bool) -> None:
 
 SHOWN_VERSIONS = ("torch", "transformers")
 """Packages of a system's own environment that its line in `bench show` names; details.json has all."""
+LONGEST_SETTING = 48
+"""Characters of a setting that its line in `bench show` has room for."""
 
 
 def made_by(folder: Path) -> list[str]:
@@ -204,7 +206,8 @@ def made_by(folder: Path) -> list[str]:
 
 
 def _told(folder: Path) -> Iterable[tuple[str, str]]:
-    for source, details in details_of(folder):
+    for source, given in details_of(folder):
+        details = _mapping(given)
         if told := "; ".join(filter(None, (tell(details) for tell in (_weights, _settings, _environment, _notes)))):
             yield source, told
 
@@ -222,7 +225,13 @@ def _notes(details: Mapping[str, Any]) -> str:
 
 def _settings(details: Mapping[str, Any]) -> str:
     settings = sorted(_mapping(details.get("settings")).items())
-    return f"generated with {', '.join(f'{key}={value}' for key, value in settings)}" if settings else ""
+    return f"generated with {', '.join(f'{key}={_short(value)}' for key, value in settings)}" if settings else ""
+
+
+def _short(value: Any) -> str:
+    """Return a setting on one line, cut where it is a prompt, a template or a table: details.json has all of it."""
+    text = " ".join(str(value).split())
+    return text if len(text) <= LONGEST_SETTING else f"{text[: LONGEST_SETTING - 1]}…"
 
 
 def _environment(details: Mapping[str, Any]) -> str:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import secrets
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -144,18 +145,30 @@ class Appender:
 
 
 @contextmanager
-def locked(folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False) -> Iterator[None]:
-    """Hold a folder for this process; another that asks for it meanwhile is told so, or waits.
+def locked(
+    folder: Path, name: str = ".lock", *, shared: bool = False, wait: bool = False, patience_s: float = 0.0
+) -> Iterator[None]:
+    """Hold a folder for this process; another that asks for it meanwhile is told so (after `patience_s`), or waits.
 
     Several may hold it `shared` at once; none of them while one holds it alone. Raises `Held`, and BenchError where the
     disk has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / name).open("a+") as file:  # over NFS a shared lock needs a file open for reading, the other writing
-        try:
-            fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise Held(f"{folder}: another process is working in this run folder; wait for it") from None
-        except OSError as err:
-            raise BenchError(f"{folder}: its disk does not lock files ({err.strerror}): choose another disk") from None
+        until = time.monotonic() + patience_s
+        while not _lock(file, folder, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)):
+            if time.monotonic() >= until:
+                raise Held(f"{folder}: another process is working in this run folder; wait for it")
+            time.sleep(0.05)
         yield
+
+
+def _lock(file: IO[str], folder: Path, how: int) -> bool:
+    """Lock a file; False where another process holds it."""
+    try:
+        fcntl.flock(file, how)
+    except BlockingIOError:
+        return False
+    except OSError as err:
+        raise BenchError(f"{folder}: its disk does not lock files ({err.strerror}): choose another disk") from None
+    return True

@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -16,7 +18,9 @@ from typing import Any
 import pytest
 from test_run import KILL
 
+from bench import store
 from bench.errors import BenchError
+from bench.run import OneRun
 from bench.shards import Shard, State, found, told
 
 PLUGINS = Path(__file__).with_name("plugins.py")
@@ -329,6 +333,44 @@ def test_shards_without_a_run_json_are_not_adopted(bench: Bench) -> None:
     assert "holds shards but no run.json" in answer.err
 
 
+def test_what_computes_elsewhere_is_recorded(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench import machine
+
+    write_config("Parrot")
+    bench("run", "--out", "o", "--shard", "1/3")
+    here = machine.describe("cpu")
+    monkeypatch.setattr(machine, "describe", lambda device: {**here, "platform": "another kernel", "device": "cuda"})
+    monkeypatch.setattr(machine, "versions", lambda: {**versions, "numpy": "1.0"})
+    versions = {**json.loads(Path("o/parrot/run.json").read_text())["versions"]}
+    for i in (2, 3):
+        assert (
+            "continued with other machine: device: 'cpu' -> 'cuda'" in bench("run", "-o", "o", "--shard", f"{i}/3").err
+        )
+    (other,) = json.loads(Path("o/parrot/run.json").read_text())["continued"]
+    assert other["machine"] == ["device: 'cpu' -> 'cuda'"]
+    assert other["package versions"] == [f"numpy: {versions['numpy']!r} -> '1.0'"]
+
+
+def test_a_look_at_who_works_where_stops_no_shard(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that would gather tries each shard's lock: one that begins at that moment waits for it to be given back."""
+    write_config("Parrot")
+    looking = threading.Event()
+
+    def look() -> None:
+        with store.locked(Path("o/parrot/shards/1-of-2")):
+            looking.set()
+            time.sleep(0.2)
+
+    def looked_at(self: OneRun, system: Any) -> None:
+        opened(self, system)
+        threading.Thread(target=look).start()
+        looking.wait()
+
+    opened = OneRun._open
+    monkeypatch.setattr(OneRun, "_open", looked_at)
+    assert bench("run", "--out", "o", "--shard", "1/2").code == 0
+
+
 @pytest.mark.parametrize(
     ("line", "words"),
     [('{"text": "no id"}\n', "a line is no report"), ('{"id": "x", "text": ""}\n', "cases that were not asked: x")],
@@ -448,6 +490,18 @@ def test_notes_of_a_continued_run_stay_with_its_own_details(bench: Bench, monkey
     assert other["details"]["notes"] == ["out of memory: 2 at a time"]
 
 
+def test_long_settings_are_shown_in_short_and_edited_details_break_nothing(bench: Bench) -> None:
+    write_config()
+    bench("run", "--out", "o")
+    details = {"settings": {"template": "{% for message in messages %}\n" * 40, "beams": 5}, "weights": [], "notes": {}}
+    Path("o/parrot/details.json").write_text(json.dumps(details))
+    Path("o/parrot/details-other.jsonl").write_text('{"a": 1}\n{"details": 3}\n')
+    shown = bench("show", "o")
+    assert shown.code == 0
+    told = "  generated with beams=5, template={% for message in messages %} {% for message in…\n"
+    assert told in shown.out
+
+
 def test_details_that_are_no_json_are_the_systems_fault(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     write_config()
     monkeypatch.setenv("TELLING_TORCH", "none")
@@ -462,7 +516,13 @@ def test_where_and_how_workers_run_may_change_between_calls(bench: Bench) -> Non
     answer = bench("run", "--out", "o", "--shard", "2/2", "--set", "systems.parrot.batch_size=4")
     assert answer.code == 0, answer.err
     assert "continued with other settings: config.systems.parrot.batch_size: 1 -> 4" in answer.err.replace("\n", " ")
-    assert json.loads(Path("o/parrot/run.json").read_text())["config"]["systems"]["parrot"]["batch_size"] == 1
+    bench("run", "--out", "o", "--set", "systems.parrot.batch_size=4")
+    recorded = json.loads(Path("o/parrot/run.json").read_text())
+    assert recorded["config"]["systems"]["parrot"]["batch_size"] == 1
+    (other,) = recorded["continued"]
+    assert other["settings"] == ["config.systems.parrot.batch_size: 1 -> 4"]
+    assert other.keys() == {"since", "settings"}
+    assert bench("compare", "o", "o/parrot").code == 2  # one run alone, read with what was added
     answer = bench("run", "--out", "o", "--set", "systems.parrot.skip=[test001]")
     assert answer.code == 2
     assert "config.systems.parrot.skip" in answer.err

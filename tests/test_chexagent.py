@@ -167,6 +167,7 @@ def test_worker_and_plugin_have_the_same_defaults(options: CheXagentOptions, def
         ("indication_prompt=Describe", "{indication}"),
         ("num_beams=0", "num_beams"),
         ("mode=by-organ", "mode"),
+        ("indication=true", "no prompt of mode by-anatomy has an indication"),
         ("model=./nowhere", "no such folder"),
     ],
 )

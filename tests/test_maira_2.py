@@ -215,7 +215,7 @@ def test_a_folder_of_something_else_is_refused(worker: Any, tmp_path: Path) -> N
     import bench_worker
 
     (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(bench_worker.Unavailable, match=r"lacks processor_config\.json") as refused:
+    with pytest.raises(bench_worker.Unavailable, match=r"lacks processor_config\.json, \*\.safetensors") as refused:
         worker.check_folder(tmp_path)
     assert "systems.maira-2.model" in refused.value.remedy
 

@@ -25,6 +25,7 @@ from bench.workers.helper.bench_worker import Case, Image
 from systems.medgemma import MedGemma, MedGemmaOptions
 
 MODELS = Path(__file__).with_name("foreign_models.py")
+SMALL = {"images": 40, "test_images": 8}
 
 # ------------------------------------------------------------------ options
 
@@ -181,6 +182,7 @@ def reports(bench: Callable[..., Answer], out: Path, **settings: object) -> list
     """Run the system on four cases of the demo; the lines of its reports."""
     fixed = {"dtype": "float32", "max_new_tokens": 24, "findings_only": "false", "devices": "[cpu]"}
     options = [f"systems.medgemma.{key}={value}" for key, value in {**fixed, **settings}.items()]
+    options += [f"dataset.{key}={n}" for key, n in SMALL.items()]
     sets = [part for option in options for part in ("--set", option)]
     answer = bench(
         "run", "-c", "demo", "--system", "medgemma", "--metrics", "rouge-l", "--limit", 4, "--out", out, *sets
@@ -207,7 +209,7 @@ def test_its_reports_are_those_of_the_published_usage(
 ) -> None:
     out = tmp_path / "out"
     lines = reports(bench, out, model=model, style=style, batch_size=3)
-    cases = {case.id: case for case in Demo(Demo.Options(), context).cases("test")}
+    cases = {case.id: case for case in Demo(Demo.Options.model_validate(SMALL), context).cases("test")}
     images = [cases[line["id"]].images[0].path for line in lines]
     expected = ask(
         python, "gemma-reports", model, json.dumps({**asked, "dtype": "float32", "max_new_tokens": 24}), *images

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from bench.workers.options import ModelOptions
 from bench.workers.system import WorkerSystem
@@ -64,6 +64,14 @@ class CheXagentOptions(ModelOptions):
         if "{indication}" not in prompt:
             raise ValueError("say where the indication goes: {indication}")
         return prompt
+
+    @model_validator(mode="after")
+    def _shows_what_it_says(self) -> CheXagentOptions:
+        if self.indication and self.mode == "by-anatomy" and not type(self).model_fields["indication"].default:
+            raise ValueError(
+                "no prompt of mode by-anatomy has an indication: set mode to findings, or indication to false"
+            )
+        return self
 
 
 class CheXagent2Options(CheXagentOptions):

@@ -57,7 +57,7 @@ class CheXagent8b:
         self.dtype = getattr(torch, precision)
         self.processor = AutoProcessor.from_pretrained(folder, trust_remote_code=True)
         model, told = AutoModelForCausalLM.from_pretrained(
-            folder, torch_dtype=self.dtype, trust_remote_code=True, output_loading_info=True
+            folder, torch_dtype=self.dtype, trust_remote_code=True, use_safetensors=True, output_loading_info=True
         )
         if random := without_weights(model, told["missing_keys"]):
             raise Unavailable(

@@ -67,7 +67,9 @@ class CheXagent2:
         self.tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=True)
         # As published: in the precision of the weights' file, then cast. A meta device, which device_map would bring,
         # leaves the tower that the model's own code loads without values.
-        model, told = AutoModelForCausalLM.from_pretrained(folder, trust_remote_code=True, output_loading_info=True)
+        model, told = AutoModelForCausalLM.from_pretrained(
+            folder, trust_remote_code=True, use_safetensors=True, output_loading_info=True
+        )
         if random := without_weights(model, told["missing_keys"]):
             raise Unavailable(
                 f"{folder}: no weights for {len(random)} parameters ({random[0]} …)", f"fetch all files of {PAGE}"

@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import glob
 import os
+from collections.abc import Iterable
+from typing import Any
 
 import torch
 from bench_worker import Case, Report, Unavailable, picture, serve
@@ -31,9 +33,10 @@ class Baseline:
         self.tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
         self.processor = ViTImageProcessor.from_pretrained(folder, local_files_only=True)
         self.dtype = getattr(torch, options["dtype"])
-        model = VisionEncoderDecoderModel.from_pretrained(
-            folder, torch_dtype=self.dtype, use_safetensors=True, local_files_only=True
+        model, told = VisionEncoderDecoderModel.from_pretrained(
+            folder, torch_dtype=self.dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
+        whole(folder, model, told["missing_keys"])
         self.model = model.to(device).eval()
         self.how = generation(self.model, self.tokenizer, options["num_beams"], options["max_length"])
         self.facts = {"parameters": self.model.num_parameters()}
@@ -104,6 +107,15 @@ def needed(folder: str, *patterns: str) -> None:
             if pattern == "*.safetensors":
                 remedy += " Weights in another format can run code when they are read: convert them to safetensors."
             raise Unavailable(f"{folder} has no {pattern}", remedy)
+
+
+def whole(folder: str, model: Any, missing: Iterable[str]) -> None:
+    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
+    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
+        raise Unavailable(
+            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
+            "Name a folder with all files of the model's repository, and of that model.",
+        )
 
 
 if __name__ == "__main__":

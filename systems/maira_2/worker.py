@@ -15,7 +15,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -175,13 +175,17 @@ class Model:
         tokenizer.padding_side = "left"  # a decoder goes on from the last token
         if tokenizer.pad_token is None:
             tokenizer.pad_token = tokenizer.eos_token
-        self.model = AutoModelForCausalLM.from_pretrained(
+        model, told = AutoModelForCausalLM.from_pretrained(
             folder,
             trust_remote_code=True,
             local_files_only=True,
+            use_safetensors=True,
             torch_dtype=self.dtype,
             device_map={"": device},  # straight to the device: 28 GB of float32 need not fit into memory twice
-        ).eval()
+            output_loading_info=True,
+        )
+        whole(folder, model, told["missing_keys"])
+        self.model = model.eval()
         self.generation = {
             "max_new_tokens": self.options["max_new_tokens"]
             or (GROUNDED_TOKENS if self.options["grounding"] else TOKENS),
@@ -281,11 +285,21 @@ def up_to_end(row: Sequence[int], ends: frozenset[int]) -> tuple[list[int], bool
 
 def check_folder(folder: Path) -> None:
     """Raise Unavailable where a folder cannot be MAIRA-2's."""
-    missing = [name for name in ("config.json", "processor_config.json") if not (folder / name).is_file()]
+    names = ("config.json", "processor_config.json", "*.safetensors")
+    missing = [name for name in names if not any(folder.glob(name))]
     if missing:
         raise Unavailable(
-            f"{folder} is no folder of MAIRA-2: it lacks {' and '.join(missing)}",
+            f"{folder} is no folder of MAIRA-2: it lacks {', '.join(missing)}",
             f"set systems.maira-2.model to a snapshot of microsoft/maira-2 (terms at {PAGE})",
+        )
+
+
+def whole(folder: Path, model: Any, missing: Iterable[str]) -> None:
+    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
+    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
+        raise Unavailable(
+            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
+            "Name a folder with all files of the model's repository, and of that model.",
         )
 
 

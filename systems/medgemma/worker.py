@@ -13,7 +13,8 @@ from __future__ import annotations
 import glob
 import os
 import re
-from typing import NamedTuple
+from collections.abc import Iterable
+from typing import Any, NamedTuple
 
 import torch
 from bench_worker import Case, Prior, Report, Unavailable, picture, serve
@@ -46,9 +47,10 @@ class MedGemma:
         if options["style"] == "chat" and not self.processor.chat_template:
             raise Unavailable(f"{folder} has no chat template", "Set the option style to completion.")
         self.dtype = getattr(torch, options["dtype"])
-        model = AutoModelForImageTextToText.from_pretrained(
-            folder, dtype=self.dtype, use_safetensors=True, local_files_only=True
+        model, told = AutoModelForImageTextToText.from_pretrained(
+            folder, dtype=self.dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
+        whole(folder, model, told["missing_keys"])
         self.model = model.to(device).eval()
         self.ends = listed(self.model.generation_config.eos_token_id)
         self.facts = {"parameters": self.model.num_parameters()}
@@ -194,6 +196,15 @@ def needed(folder: str, *patterns: str) -> None:
             if pattern == "*.safetensors":
                 remedy += " Weights in another format can run code when they are read: convert them to safetensors."
             raise Unavailable(f"{folder} has no {pattern}", remedy)
+
+
+def whole(folder: str, model: Any, missing: Iterable[str]) -> None:
+    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
+    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
+        raise Unavailable(
+            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
+            "Name a folder with all files of the model's repository, and of that model.",
+        )
 
 
 def squared(image: Image.Image) -> Image.Image:

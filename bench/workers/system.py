@@ -8,53 +8,23 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
-from bench.config import digest
-from bench.contracts import Asset, Case, Context, Evidence, PlanLine, Report, TrainingSet
+from bench.contracts import Case, Context, Evidence, PlanLine, Report, TrainingSet
 from bench.errors import BenchError
 from bench.workers.crew import Packed, Task
 from bench.workers.environment import IMAGES
-from bench.workers.options import ModelOptions, ScriptOptions, WorkerOptions
-from bench.workers.worker import Weights, Worker
+from bench.workers.options import ScriptOptions, WorkerOptions
+from bench.workers.plugin import InWorker
+from bench.workers.worker import Worker
 
 
-class WorkerSystem:
-    """A system that runs in an environment of its own.
-
-    A subclass names its `Options` (a subclass of `WorkerOptions`, or of `ModelOptions` where it has weights) and its
-    `script`, and may narrow the `files` it needs of the weights' repository. Where that brings code of its own
-    (`remote_code`), a hub id goes with a revision in the configuration: code runs of no other.
-    """
-
-    Options: ClassVar[type[WorkerOptions]]
-    script: ClassVar[Path]
-    files: ClassVar[tuple[str, ...]] = ()
-    remote_code: ClassVar[bool] = False
-    gated: ClassVar[bool] = False
+class WorkerSystem(InWorker):
+    """A system that runs in an environment of its own."""
 
     def __init__(self, options: WorkerOptions, context: Context) -> None:
-        self.options, self._context = options, context
+        super().__init__(options, context)
         self._worker: Worker[Case] = Worker("write", self.worker_script(), options, self.weights(), context, self._pack)
-
-    def worker_script(self) -> Path:
-        """Return the script."""
-        return self.script
-
-    def weights(self) -> Mapping[str, Weights]:
-        """Return option → weights whose folder the worker is given under it; none where the options name none."""
-        if not isinstance(self.options, ModelOptions):
-            return {}
-        model, revision = self.options.model, self.options.revision
-        return {"model": Weights(model, revision, self.files, gated=self.gated, remote_code=self.remote_code)}
-
-    def fingerprint(self) -> str:
-        """Return what identifies script, options and weights."""
-        return digest(self._worker.identity())
-
-    def assets(self) -> Sequence[Asset]:
-        """Return the weights and the environment."""
-        return self._worker.assets()
 
     def plan(self, train: TrainingSet, cases: Sequence[Case]) -> Sequence[PlanLine]:  # noqa: ARG002
         """Return how many cases there are to write, and what is still to be fetched."""
@@ -162,26 +132,3 @@ class ScriptSystem(WorkerSystem):
 
     Options = ScriptOptions
     argument = "script"
-
-    def worker_script(self) -> Path:
-        """Return the script that the options name."""
-        return script_of(self.options)
-
-    def weights(self) -> Mapping[str, Weights]:
-        """Return the weights that the options name."""
-        return weights_of(self.options)
-
-
-def script_of(options: WorkerOptions) -> Path:
-    """Return the script that options name. Raises BenchError where there is no such file."""
-    assert isinstance(options, ScriptOptions)
-    script = Path(options.script).expanduser()
-    if not script.is_file():
-        raise BenchError(f"worker: script {options.script!r}: no such file")
-    return script
-
-
-def weights_of(options: WorkerOptions) -> Mapping[str, Weights]:
-    """Return the weights that options name."""
-    assert isinstance(options, ScriptOptions)
-    return {} if options.model is None else {"model": Weights(options.model, options.revision)}

@@ -117,7 +117,10 @@ def told(states: Sequence[State]) -> str:
 
 @contextmanager
 def whole(run: Path) -> Iterator[None]:
-    """Hold a run folder for this process alone. Raises `store.Held` naming the shards that are being worked on."""
+    """Hold a run folder for this process alone, and clear away half files of killed ones.
+
+    Raises `store.Held` naming the shards that are being worked on.
+    """
     with ExitStack() as stack:
         try:
             stack.enter_context(store.locked(run))
@@ -128,6 +131,8 @@ def whole(run: Path) -> Iterator[None]:
                     "shards with this command"
                 ) from None
             raise
+        for part in (*run.glob(store.PARTS), *run.glob(f"{FOLDER}/*/{store.PARTS}")):
+            part.unlink(missing_ok=True)
         yield
 
 

@@ -14,6 +14,9 @@ from typing import IO, Any
 
 from bench.errors import BenchError
 
+PARTS = ".*.part"
+"""Names of files that are being written, or were when their process was killed."""
+
 
 class Held(BenchError):
     """Another process holds what this one needs."""

@@ -233,6 +233,16 @@ def test_a_gathering_that_is_killed_loses_nothing(bench: Bench) -> None:
     same_run("o", "whole")
 
 
+def test_half_files_of_killed_processes_are_cleared_away(bench: Bench) -> None:
+    write_config("Parrot")
+    bench("run", "--out", "o", "--shard", "1/2")
+    halves = [Path("o/parrot/.run.json.7-0a.part"), Path("o/parrot/shards/1-of-2/.facts.json.7-0b.part")]
+    for half in halves:
+        half.write_text('{"ha')
+    bench("run", "--out", "o")
+    assert not any(half.exists() for half in halves)
+
+
 def test_failed_reports_are_named_left_to_do_and_asked_again(bench: Bench) -> None:
     write_config("Parrot", "fail: [test003, test004]")
     answer = bench("run", "--out", "o", "--shard", "1/3")

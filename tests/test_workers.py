@@ -345,7 +345,7 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_copy(tmp_path: Path, doing
     )
     copies = lambda: list((tmp_path / "o").glob("*/work/*/images/*"))  # noqa: E731
     logs = lambda: [log.read_text() for log in (tmp_path / "o").glob("*/work/*/worker.log")]  # noqa: E731
-    _until(lambda: _processes(script.name) if doing == "load" else str(logs()).count("about to hang") == 2)
+    _until(lambda: _processes(str(script)) if doing == "load" else str(logs()).count("about to hang") == 2)
     assert doing == "load" or len({copy.parent for copy in copies()}) == 2
     began = time.monotonic()
     running.send_signal(end)
@@ -356,8 +356,8 @@ def test_a_run_that_is_ended_leaves_no_process_and_no_copy(tmp_path: Path, doing
         assert "interrupted; the same command continues" in said
         assert "Traceback" not in said
     else:
-        _until(lambda: not _processes(script.name))
-    assert not _processes(script.name)
+        _until(lambda: not _processes(str(script)))
+    assert not _processes(str(script))
     assert not copies()
 
 

@@ -161,7 +161,7 @@ def locked(
         until = time.monotonic() + patience_s
         while not _lock(file, folder, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | (0 if wait else fcntl.LOCK_NB)):
             if time.monotonic() >= until:
-                raise Held(f"{folder}: another process is working in this run folder; wait for it")
+                raise Held(f"{folder}: another process is working in this folder; wait for it")
             time.sleep(0.05)
         yield
 

@@ -259,7 +259,7 @@ def test_two_processes_in_one_folder(bench: Bench) -> None:
     answer = bench("run", "--out", "o")
     holder.communicate("\n")
     assert answer.code == 2
-    assert "another process is working in this run folder" in answer.err
+    assert "another process is working in this folder" in answer.err
 
 
 KILL = """

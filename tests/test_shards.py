@@ -304,7 +304,7 @@ def test_no_shard_begins_while_they_are_gathered(bench: Bench) -> None:
     with holding("o/parrot"):
         answer = bench("run", "--out", "o", "--shard", "1/3")
     assert answer.code == 2
-    assert "o/parrot: another process is working in this run folder" in answer.err
+    assert "o/parrot: another process is working in this folder" in answer.err
 
 
 def test_of_two_that_begin_at_once_one_writes_run_json() -> None:

@@ -293,8 +293,8 @@ def _select(given: Mapping[str, Any], names: Iterable[str], kind: registry.Kind)
         try:
             found = registry.find(kind, name)
         except BenchError as err:
-            labels = f" Labels in the configuration: {', '.join(sorted(given))}." if given else ""
-            raise BenchError(f"{err}{labels}") from None
+            labels = f". Labels in the configuration: {', '.join(sorted(given))}." if given else ""
+            raise BenchError(f"{str(err).removesuffix('.') if labels else err}{labels}") from None
         label = registry.default_label(found)
         if label in chosen or label in given:
             raise BenchError(f"{name!r} would be labelled {label!r}, which is taken: give it a label in a config file")

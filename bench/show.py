@@ -54,11 +54,12 @@ def score_tables(summaries: Sequence[Mapping[str, Any]], *, width: int, full: bo
 
     As many tables as it takes for none to be wider than `width`: Table 1's nine columns fit on a terminal of 80.
     """
-    names = min(LONGEST_NAME, max(len(text) for text in (NAMES, *(s["label"] for s in summaries))))
+    columns = {key: _column_width(summaries, key) + 2 for key in column_keys(summaries, full)}
+    room = max(LONGEST_NAME, width - 3 - sum(columns.values()))  # a name is folded only where it has to be
+    names = min(room, max(len(text) for text in (NAMES, *(s["label"] for s in summaries))))
     blocks: list[list[str]] = [[]]
     used = first = names + 3  # padding and separator of each column, and the left edge
-    for key in column_keys(summaries, full):
-        own = _column_width(summaries, key) + 2
+    for key, own in columns.items():
         if blocks[-1] and used + own > width:
             blocks.append([])
             used = first

@@ -88,7 +88,7 @@ def test_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
         (("{bootstrap: 10}", "{bootstrap: 10"), {}, "c.yaml, line"),
         (("  a:", "  ../a:"), {}, "systems.../a: a label is made of letters"),
         (("", ""), {"systems": "c"}, "No system named 'c'."),
-        (("", ""), {"systems": "c"}, "Labels in the configuration: a, b"),
+        (("", ""), {"systems": "c"}, ". Labels in the configuration: a, b"),
         (("", ""), {"systems": "a,,b"}, "an empty name"),
         (("", ""), {"metrics": "blue-4"}, "Did you mean bleu-4"),
         (("", ""), {"assignments": ["systems.c.fail=1"]}, "No system in this run named 'c'"),

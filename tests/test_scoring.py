@@ -312,6 +312,22 @@ def test_a_table_that_is_too_wide_is_cut_between_columns(width: int, tables: int
     assert max(map(len, text.splitlines())) <= width
 
 
+@pytest.mark.parametrize(("columns", "whole"), [(3, True), (6, False)])
+def test_a_long_name_is_folded_only_where_it_has_to_be(columns: int, whole: bool) -> None:
+    from rich.console import Console
+
+    from bench import show
+
+    score = {"value": 0.4567, "ci_low": 0.4, "ci_high": 1.0, "heading": "Heading", "scale": 100, "decimals": 1}
+    label = "a-system-of-a-rather-long-name"
+    [table] = show.score_tables([{"label": label, "scores": {f"K{i}": score for i in range(columns)}}], width=80)
+    console = Console(width=80, record=True, file=open("drawn", "w"))  # noqa: SIM115
+    console.print(table)
+    text = console.export_text()
+    assert text.count("Heading") == columns
+    assert (label in text) == whole
+
+
 def test_undefined_and_failed_cases_are_counted_below_the_table(bench: Bench) -> None:
     Path("p.csv").write_text("id,candidate,reference\na,,There is edema.\nb,There is edema.,There is edema.\n")
     answer = bench("score", "p.csv", "-c", "demo", "--metrics", "radfact", "--out", "o", "--columns", "full")

@@ -295,8 +295,12 @@ def check_folder(folder: Path) -> None:
 
 
 def whole(folder: Path, model: Any, missing: Iterable[str]) -> None:
-    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
-    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
+    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random.
+
+    The mask token of the image encoder may be lacking: it stands for hidden patches, and here none is hidden.
+    """
+    used = {name for name, _ in model.named_parameters() if not name.endswith("mask_token")}
+    if random := sorted(used.intersection(missing)):
         raise Unavailable(
             f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
             "Name a folder with all files of the model's repository, and of that model.",

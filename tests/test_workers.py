@@ -15,9 +15,12 @@ from collections.abc import Callable
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image as Picture
 from worker_world import HERE, OBEDIENT, cases, diary_of, system
 
 from bench.context import RunContext
@@ -25,6 +28,7 @@ from bench.contracts import Case, Image, Unannotated
 from bench.errors import BenchError, Unavailable
 from bench.workers import environment
 from bench.workers.annotator import ScriptAnnotator
+from bench.workers.helper import bench_worker
 from bench.workers.options import ScriptOptions
 from bench.workers.process import Lost, Process
 from bench.workers.worker import Weights
@@ -156,6 +160,36 @@ def test_weights_that_cannot_be_meant_are_refused(weights: Weights, says: str) -
 def test_remote_code_runs_at_a_named_revision_and_from_a_folder(tmp_path: Path) -> None:
     Weights("org/model", "0123456789abcdef" * 2 + "01234567", remote_code=True).check()
     Weights(str(tmp_path), remote_code=True).check()
+
+
+def test_weights_that_lack_a_tensor_are_refused(tmp_path: Path) -> None:
+    names = ("head.weight", "encoder.mask_token")
+    model = SimpleNamespace(named_parameters=lambda: [(name, None) for name in names])
+    bench_worker.need_weights(tmp_path, model, ["encoder.mask_token", "a buffer"], spare="mask_token")
+    for missing, spare in ((["head.weight", "encoder.mask_token"], "mask_token"), (["head.weight"], "")):
+        with pytest.raises(bench_worker.Unavailable, match=r"no weights for 1 parameters \(head\.weight"):
+            bench_worker.need_weights(tmp_path, model, missing, spare)
+
+
+def test_a_folder_that_lacks_a_file_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "odd [name]"
+    folder.mkdir()
+    (folder / "config.json").touch()
+    bench_worker.need_files(folder, "config.json")
+    with pytest.raises(bench_worker.Unavailable, match=r"has no \*\.safetensors") as refused:
+        bench_worker.need_files(folder, "config.json", "*.safetensors")
+    assert "convert them" in refused.value.remedy
+    (folder / "model.safetensors").touch()
+    bench_worker.need_files(folder, "config.json", "*.safetensors")
+
+
+def test_deep_gray_is_scaled_and_floating_point_refused(tmp_path: Path) -> None:
+    deep = Picture.fromarray(np.array([[0, 4095], [2048, 1]], np.uint16))
+    deep.save(tmp_path / "deep.png")
+    assert np.asarray(bench_worker.picture(tmp_path / "deep.png"))[..., 0].tolist() == [[0, 255], [128, 0]]
+    Picture.fromarray(np.array([[0.0, 1.0]], np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(ValueError, match="floating-point"):
+        bench_worker.picture(tmp_path / "float.tif")
 
 
 # ------------------------------------------------------------------ batches, memory, devices

@@ -6,7 +6,6 @@ need them. Where the prompts come from: docs/chexagent.md.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
@@ -132,18 +131,3 @@ def dtype_of(name: str, device: str, on_gpu: str) -> str:
     if name != "auto":
         return name
     return "float32" if device.startswith("cpu") else on_gpu
-
-
-def lacking(folder: str, names: Sequence[str]) -> list[str]:
-    """Return which of the files a folder of weights has not; "*.safetensors" is any file that ends so."""
-    there = set(os.listdir(folder))
-    return [
-        name
-        for name in names
-        if not (any(found.endswith(name[1:]) for found in there) if name.startswith("*") else name in there)
-    ]
-
-
-def without_weights(model: Any, missing: Iterable[str]) -> list[str]:
-    """Return the parameters that the weights have no value for: they would be random."""
-    return sorted(set(missing) & {name for name, _ in model.named_parameters()})

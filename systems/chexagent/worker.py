@@ -21,20 +21,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from bench_worker import Case, Report, Unavailable, picture, serve
+from bench_worker import Case, Report, need_files, need_weights, picture, serve
 from chexagent_shared import (
     DEFAULTS_8B,
     Question,
     dtype_of,
     groups_of,
-    lacking,
     notes_of,
     questions_of,
     report_of,
-    without_weights,
 )
 
-PAGE = "https://huggingface.co/StanfordAIMI/CheXagent-8b"
 FILES = ("config.json", "preprocessor_config.json", "*.safetensors")
 ROUND = " USER: <s>{prompt} ASSISTANT: <s>"
 """One turn, as the model card writes it: the blank in front and both <s> belong to it."""
@@ -47,8 +44,7 @@ class CheXagent8b:
         """Load the folder options["model"], which brings code of its own."""
         self.options, self.device = {**DEFAULTS_8B, **options}, device
         folder = self.options["model"]
-        if missing := lacking(folder, FILES):
-            raise Unavailable(f"{folder} has no {', '.join(missing)}", f"name a folder with all files of {PAGE}")
+        need_files(folder, *FILES)
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
         import torch
         from transformers import AutoModelForCausalLM, AutoProcessor
@@ -59,10 +55,7 @@ class CheXagent8b:
         model, told = AutoModelForCausalLM.from_pretrained(
             folder, torch_dtype=self.dtype, trust_remote_code=True, use_safetensors=True, output_loading_info=True
         )
-        if random := without_weights(model, told["missing_keys"]):
-            raise Unavailable(
-                f"{folder}: no weights for {len(random)} parameters ({random[0]} …)", f"fetch all files of {PAGE}"
-            )
+        need_weights(folder, model, told["missing_keys"])
         self.model = model.to(device).eval()
         self.generation = self._generation(folder)
         self.facts = {"parameters": sum(parameter.numel() for parameter in self.model.parameters())}

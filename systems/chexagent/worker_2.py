@@ -30,17 +30,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench_worker import Case, Report, Unavailable, picture, serve
+from bench_worker import Case, Report, Unavailable, need_files, need_weights, picture, serve
 from chexagent_shared import (
     DEFAULTS_2,
     Question,
     dtype_of,
     groups_of,
-    lacking,
     notes_of,
     questions_of,
     report_of,
-    without_weights,
 )
 
 REPOSITORY = "StanfordAIMI/CheXagent-2-3b"
@@ -70,10 +68,7 @@ class CheXagent2:
         model, told = AutoModelForCausalLM.from_pretrained(
             folder, trust_remote_code=True, use_safetensors=True, output_loading_info=True
         )
-        if random := without_weights(model, told["missing_keys"]):
-            raise Unavailable(
-                f"{folder}: no weights for {len(random)} parameters ({random[0]} …)", f"fetch all files of {PAGE}"
-            )
+        need_weights(folder, model, told["missing_keys"])
         self.model = model.to(device=device, dtype=getattr(torch, precision)).eval()
         self.generation = self._generation()
         self.facts = {"parameters": sum(parameter.numel() for parameter in self.model.parameters())}
@@ -154,8 +149,7 @@ class CheXagent2:
 
 def _tower(folder: str, tower: str | None) -> dict[str, str]:
     """Return the name by which the model's code asks for its vision tower, and the folder it is to find."""
-    if missing := lacking(folder, ("config.json", "*.safetensors")):
-        raise Unavailable(f"{folder} has no {', '.join(missing)}", f"name a folder with all files of {PAGE}")
+    need_files(folder, "config.json", "*.safetensors")
     with open(os.path.join(folder, "config.json"), encoding="utf-8") as file:
         name = (json.load(file).get("visual") or {}).get("vision_model_name_or_path")
     if not isinstance(name, str):
@@ -165,8 +159,7 @@ def _tower(folder: str, tower: str | None) -> dict[str, str]:
         )
     if tower is None or not os.path.isdir(tower):
         raise Unavailable(f"the vision tower {name} is not here", "set vision_model to a folder of its weights")
-    if missing := lacking(tower, ("config.json", "*.safetensors")):
-        raise Unavailable(f"{tower} has no {', '.join(missing)}", f"name a folder with all files of {name}")
+    need_files(tower, "config.json", "*.safetensors")
     return {name: tower}
 
 

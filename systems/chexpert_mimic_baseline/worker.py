@@ -13,13 +13,8 @@ with the same weights and settings the two do not always end at the same report.
 
 from __future__ import annotations
 
-import glob
-import os
-from collections.abc import Iterable
-from typing import Any
-
 import torch
-from bench_worker import Case, Report, Unavailable, picture, serve
+from bench_worker import Case, Report, need_files, need_weights, picture, serve
 from transformers import BertTokenizer, GenerationConfig, VisionEncoderDecoderModel, ViTImageProcessor
 
 
@@ -29,14 +24,14 @@ class Baseline:
     def __init__(self, options: dict, device: str) -> None:
         """Load the folder options["model"] in options["dtype"]."""
         folder, self.device = options["model"], device
-        needed(folder, "config.json", "preprocessor_config.json", "vocab.txt", "*.safetensors")
+        need_files(folder, "config.json", "preprocessor_config.json", "vocab.txt", "*.safetensors")
         self.tokenizer = BertTokenizer.from_pretrained(folder, local_files_only=True)
         self.processor = ViTImageProcessor.from_pretrained(folder, local_files_only=True)
         self.dtype = getattr(torch, options["dtype"])
         model, told = VisionEncoderDecoderModel.from_pretrained(
             folder, torch_dtype=self.dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-        whole(folder, model, told["missing_keys"])
+        need_weights(folder, model, told["missing_keys"])
         self.model = model.to(device).eval()
         self.how = generation(self.model, self.tokenizer, options["num_beams"], options["max_length"])
         self.facts = {"parameters": self.model.num_parameters()}
@@ -97,25 +92,6 @@ def generation(
 def first(*values: int | None) -> int | None:
     """Return the first value that is there."""
     return next((value for value in values if value is not None), None)
-
-
-def needed(folder: str, *patterns: str) -> None:
-    """Raise Unavailable where a file that is needed is not in the folder."""
-    for pattern in patterns:
-        if not glob.glob(os.path.join(glob.escape(folder), pattern)):
-            remedy = "Name a folder that holds it, or a repository of the hub, as the option model."
-            if pattern == "*.safetensors":
-                remedy += " Weights in another format can run code when they are read: convert them to safetensors."
-            raise Unavailable(f"{folder} has no {pattern}", remedy)
-
-
-def whole(folder: str, model: Any, missing: Iterable[str]) -> None:
-    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
-    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
-        raise Unavailable(
-            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
-            "Name a folder with all files of the model's repository, and of that model.",
-        )
 
 
 if __name__ == "__main__":

@@ -15,11 +15,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from bench_worker import Case, Report, Unavailable, serve
+from bench_worker import Case, Report, Unavailable, need_weights, serve
 
 PAGE = "https://huggingface.co/microsoft/maira-2"
 TOKENS, GROUNDED_TOKENS = 300, 450
@@ -184,7 +184,7 @@ class Model:
             device_map={"": device},  # straight to the device: 28 GB of float32 need not fit into memory twice
             output_loading_info=True,
         )
-        whole(folder, model, told["missing_keys"])
+        need_weights(folder, model, told["missing_keys"], spare="mask_token")  # here no patch is hidden
         self.model = model.eval()
         self.generation = {
             "max_new_tokens": self.options["max_new_tokens"]
@@ -291,19 +291,6 @@ def check_folder(folder: Path) -> None:
         raise Unavailable(
             f"{folder} is no folder of MAIRA-2: it lacks {', '.join(missing)}",
             f"set systems.maira-2.model to a snapshot of microsoft/maira-2 (terms at {PAGE})",
-        )
-
-
-def whole(folder: Path, model: Any, missing: Iterable[str]) -> None:
-    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random.
-
-    The mask token of the image encoder may be lacking: it stands for hidden patches, and here none is hidden.
-    """
-    used = {name for name, _ in model.named_parameters() if not name.endswith("mask_token")}
-    if random := sorted(used.intersection(missing)):
-        raise Unavailable(
-            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
-            "Name a folder with all files of the model's repository, and of that model.",
         )
 
 

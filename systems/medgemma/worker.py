@@ -10,14 +10,11 @@ left out of the text.
 
 from __future__ import annotations
 
-import glob
-import os
 import re
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
-from bench_worker import Case, Prior, Report, Unavailable, picture, serve
+from bench_worker import Case, Prior, Report, Unavailable, need_files, need_weights, picture, serve
 from PIL import Image, ImageOps
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
@@ -40,7 +37,7 @@ class MedGemma:
     def __init__(self, options: dict, device: str) -> None:
         """Load the folder options["model"] in options["dtype"]."""
         folder, self.options, self.device = options["model"], options, device
-        needed(folder, "config.json", "preprocessor_config.json", "*.safetensors")
+        need_files(folder, "config.json", "preprocessor_config.json", "*.safetensors")
         self.processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
         self.tokenizer = self.processor.tokenizer
         self.tokenizer.padding_side = "left"
@@ -50,7 +47,7 @@ class MedGemma:
         model, told = AutoModelForImageTextToText.from_pretrained(
             folder, dtype=self.dtype, use_safetensors=True, local_files_only=True, output_loading_info=True
         )
-        whole(folder, model, told["missing_keys"])
+        need_weights(folder, model, told["missing_keys"])
         self.model = model.to(device).eval()
         self.ends = listed(self.model.generation_config.eos_token_id)
         self.facts = {"parameters": self.model.num_parameters()}
@@ -186,25 +183,6 @@ def findings(text: str) -> tuple[str, str]:
     text = _HEADING.sub("", text)
     cut = _IMPRESSION.search(text)
     return (text[: cut.start()].strip(), text[cut.start() :].strip()) if cut else (text, "")
-
-
-def needed(folder: str, *patterns: str) -> None:
-    """Raise Unavailable where a file that is needed is not in the folder."""
-    for pattern in patterns:
-        if not glob.glob(os.path.join(glob.escape(folder), pattern)):
-            remedy = "Name a folder that holds it, or a repository of the hub, as the option model."
-            if pattern == "*.safetensors":
-                remedy += " Weights in another format can run code when they are read: convert them to safetensors."
-            raise Unavailable(f"{folder} has no {pattern}", remedy)
-
-
-def whole(folder: str, model: Any, missing: Iterable[str]) -> None:
-    """Raise Unavailable where the weights lack a parameter of the model: transformers would draw it at random."""
-    if random := sorted(set(missing) & {name for name, _ in model.named_parameters()}):
-        raise Unavailable(
-            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
-            "Name a folder with all files of the model's repository, and of that model.",
-        )
 
 
 def squared(image: Image.Image) -> Image.Image:

@@ -26,6 +26,7 @@ An annotator has ``annotate(texts)``, a list of dictionaries, in place of ``writ
 from __future__ import annotations
 
 import argparse
+import glob
 import json
 import os
 import platform
@@ -36,7 +37,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 PROTOCOL = 1
@@ -119,12 +120,40 @@ def picture(path: str) -> Any:
     with Pictures.open(path) as opened:
         opened.load()
         upright = ImageOps.exif_transpose(opened)
+    if upright.mode == "F":
+        raise ValueError("pixels are floating-point numbers, whose range is not known: store whole numbers")
     if not upright.mode.startswith("I"):
         return upright.convert("RGB")
     values = np.asarray(upright).astype(np.float64)
     bits = max(int(values.max()).bit_length(), 8)
     scaled = np.rint(values * (255 / (2.0 ** (bits + bits % 2) - 1)))
     return Pictures.fromarray(scaled.clip(0, 255).astype(np.uint8)).convert("RGB")
+
+
+# ------------------------------------------------------------------ folders of weights
+
+
+def need_files(folder: str | os.PathLike[str], *patterns: str) -> None:
+    """Raise Unavailable where a folder has no file of one of these names or glob patterns."""
+    for pattern in patterns:
+        if not glob.glob(os.path.join(glob.escape(os.fspath(folder)), pattern)):
+            remedy = "Name a folder with all files of the model's repository, or the repository itself."
+            if pattern == "*.safetensors":
+                remedy += " Weights in another format can run code when they are read: convert them to safetensors."
+            raise Unavailable(f"{folder} has no {pattern}", remedy)
+
+
+def need_weights(folder: str | os.PathLike[str], model: Any, missing: Iterable[str], spare: str = "") -> None:
+    """Raise Unavailable where weights lack a parameter of a torch module: transformers would draw it at random.
+
+    missing: the missing_keys that from_pretrained tells; spare: how the names end of parameters that nothing uses.
+    """
+    names = {name for name, _ in model.named_parameters() if not (spare and name.endswith(spare))}
+    if random := sorted(names.intersection(missing)):
+        raise Unavailable(
+            f"{folder} has no weights for {len(random)} parameters ({random[0]} …)",
+            "Name a folder with all files of the model's repository, and of that model.",
+        )
 
 
 # ------------------------------------------------------------------ devices and memory

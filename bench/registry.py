@@ -178,6 +178,9 @@ def _explain_fault(fault: Any, where: str, model: type[BaseModel]) -> str:
         return f"{key}: unknown key.{hint} Known here: {', '.join(known) or 'none'}."
     if fault["type"] == "missing":
         return f"{key}: a value is required"
+    if fault["type"] in ("tuple_type", "list_type"):  # Python's word for it is not that of a YAML file
+        example = f", e.g. [{fault['input']}]" if isinstance(fault["input"], str | int | float) else ""
+        return f"{key}: a list is wanted{example} (given: {fault['input']!r})"
     return f"{key}: {fault['msg'].removeprefix('Value error, ')} (given: {fault['input']!r})"
 
 

@@ -58,6 +58,7 @@ class Inner(Options):
 class Outer(Options):
     inner: Inner = Inner()
     rate: float = 0.5
+    parts: tuple[str, ...] = ()
 
 
 class Plugin:
@@ -67,9 +68,11 @@ class Plugin:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"rat": 1}, "systems.x.rat: unknown key. Did you mean rate? Known here: inner, rate."),
+        ({"rat": 1}, "systems.x.rat: unknown key. Did you mean rate? Known here: inner, parts, rate."),
         ({"inner": {"step": 1}}, "systems.x.inner.step: unknown key. Did you mean steps? Known here: steps."),
         ({"rate": "fast"}, "systems.x.rate: Input should be a valid number"),
+        ({"parts": "cpu"}, "systems.x.parts: a list is wanted, e.g. [cpu] (given: 'cpu')"),
+        ({"parts": {"a": 1}}, "systems.x.parts: a list is wanted (given: {'a': 1})"),
     ],
 )
 def test_option_errors_name_the_whole_key(given: dict[str, object], message: str) -> None:
@@ -89,3 +92,17 @@ def test_light_commands_import_nothing_heavy(arguments: list[str]) -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_list_is_folded_on_a_terminal_and_whole_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.commands import inspect
+
+    text = "F1 of the entities, mean over all pairs of a report and its reference, by their words"
+    assert inspect._folded("  rger  ", text) == f"  rger  {text}"
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr(inspect.sys.stdout, "isatty", lambda: True, raising=False)
+    lines = inspect._folded("  rger  ", text).splitlines()
+    assert len(lines) == 2
+    assert lines[1].startswith(" " * 8)
+    assert max(map(len, lines)) < 60
+    assert " ".join(line.strip() for line in lines) == f"rger  {text}"

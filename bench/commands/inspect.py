@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import sys
+import textwrap
 from pathlib import Path
 
 import click
@@ -29,9 +32,18 @@ def list_plugins(kind: str | None, as_json: bool) -> None:
         click.echo(f"{k}s")
         width = max((len(row["name"]) for row in found), default=0)
         for row in found:
-            click.echo(f"  {row['name']:<{width}}  {row['help']}")
+            click.echo(_folded(f"  {row['name']:<{width}}  ", row["help"]))
         if not found:
             click.echo("  (none installed)")
+
+
+def _folded(name: str, text: str) -> str:
+    """Return a line of the list; on a terminal folded below its text, in a pipe whole, for grep."""
+    if not sys.stdout.isatty():
+        return name + text
+    columns = max(shutil.get_terminal_size().columns, len(name) + 20)
+    indent = " " * len(name)
+    return textwrap.fill(text, columns - 1, initial_indent=name, subsequent_indent=indent, break_on_hyphens=False)
 
 
 def _row(kind: registry.Kind, name: str) -> dict[str, str]:

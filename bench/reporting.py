@@ -11,7 +11,7 @@ from typing import Any
 
 from bench import store
 from bench.context import RunContext
-from bench.contracts import Case, Dataset, Report, System, TrainingSet
+from bench.contracts import Case, Dataset, Evidence, Report, System, TrainingSet
 from bench.errors import BenchError
 from bench.run_folder import DETAILS, SHOWN, differences, keep_details, report_from_line, some
 from bench.shards import REPORTS
@@ -105,6 +105,7 @@ class Reporting:
             for report in _timed(self.system.generate(todo)):
                 if report.id not in waiting:
                     raise BenchError(f"system {self.label!r} reported on {report.id!r}, not asked or asked once")
+                _check(report, self.label)
                 waiting.remove(report.id)
                 out.write(asdict(report))
                 reports[report.id] = report
@@ -180,6 +181,14 @@ class Reporting:
                     highlight=False,
                 )
         return facts
+
+
+def _check(report: Any, label: str) -> None:
+    """Raise BenchError for a report that could not be read again; nothing of it is kept."""
+    if not isinstance(report.text, str):
+        raise BenchError(f"system {label!r} gave {report.id!r} the text {report.text!r}, which is no string")
+    if not isinstance(report.evidence, tuple | list) or not all(isinstance(e, Evidence) for e in report.evidence):
+        raise BenchError(f"system {label!r} gave {report.id!r} the evidence {report.evidence!r}, no tuple of Evidence")
 
 
 def _answered(reports: Mapping[str, Report], case_id: str) -> bool:

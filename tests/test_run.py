@@ -531,3 +531,23 @@ def test_images_of_earlier_studies_are_told_apart(bench: Bench) -> None:
     assert f"prior images: {earlier['prior_images'][0]}" in shown
     without = next(case for case in cases if not case["prior_images"])
     assert "prior images" not in bench("show", "o", "--case", without["id"]).out
+
+
+@pytest.mark.parametrize(("given", "says"), [("None", "which is no string"), ("'x', 3", "no tuple of Evidence")])
+def test_a_report_that_is_none_is_refused_and_not_kept(bench: Bench, given: str, says: str) -> None:
+    write_config()
+    Path("odd.py").write_text(
+        "from bench.contracts import Report\nfrom bench.options import Options\n"
+        "class Odd:\n"
+        "    Options = Options\n"
+        "    def __init__(self, options, context): ...\n"
+        "    def fingerprint(self): return 'odd'\n"
+        "    def prepare(self, train): ...\n"
+        "    def facts(self): return {}\n"
+        f"    def generate(self, cases): return (Report(case.id, {given}) for case in cases)\n"
+    )
+    answer = bench("run", "--system", "./odd.py:Odd", "--out", "o")
+    assert answer.code == 2
+    assert says in answer.err
+    assert "Traceback" not in answer.err
+    assert Path("o/Odd/reports.jsonl").read_text() == ""

@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
-from bench import registry
+from bench import registry, store
 from bench.errors import BenchError
 from bench.options import Options
 
@@ -142,13 +142,7 @@ def parse_yaml(text: str, where: str) -> Any:
 
 def read_yaml(path: Path) -> Any:
     """Return what a YAML file holds. Raises BenchError naming it where it cannot be read."""
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as err:
-        raise BenchError(f"{path}: not UTF-8 text: {err}") from None
-    except OSError as err:
-        raise BenchError(f"{path}: cannot be read: {err.strerror}") from None
-    return parse_yaml(text, str(path))
+    return parse_yaml(store.read_text(path), str(path))
 
 
 def read_file(path: Path) -> dict[str, Any]:

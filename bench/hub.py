@@ -6,6 +6,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import sys
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,8 @@ from bench.store import write_text
 PAGE = "https://huggingface.co"
 """Where a person reads about a repository and accepts its terms, whatever mirror the files come from."""
 PATTERN = frozenset("*?[")
+COMMIT = re.compile(r"[0-9a-f]{40}")
+"""A whole commit of a repository, which no one can move."""
 WEIGHT_NAMES = ("model.safetensors", "model-00001-of-00002.safetensors", "pytorch_model.bin")
 WEIGHT_SUFFIXES = frozenset(
     {".safetensors", ".bin", ".pt", ".pth", ".th", ".gguf", ".ckpt", ".onnx", ".msgpack", ".h5"}
@@ -177,6 +180,11 @@ def _need_package(wanted: HubFiles) -> None:
         import huggingface_hub  # noqa: F401
     except ImportError:
         raise missing_package(f"fetching {named(wanted)}", "huggingface_hub", "workers") from None
+
+
+def is_hub_id(name: str) -> bool:
+    """Return whether a name may be an id of the hub, and is surely no path."""
+    return not name.startswith((".", "~", "/")) and name.count("/") <= 1 and "\\" not in name
 
 
 def named(wanted: HubFiles) -> str:

@@ -56,6 +56,16 @@ def write_json(path: Path, value: Any) -> None:
     return write_text(path, json.dumps(value, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
+def read_text(path: Path) -> str:
+    """Return a text file of a user's, without the mark that some editors begin it with. Raises BenchError naming it."""
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as err:
+        raise BenchError(f"{path}: not UTF-8 text: {err}") from None
+    except OSError as err:
+        raise BenchError(f"{path}: cannot be read: {err.strerror}") from None
+
+
 def read_json(path: Path) -> dict[str, Any]:
     """Read a JSON object. Raises BenchError naming the file, and line and column where it is not JSON."""
     try:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 from conftest import Answer
 from safetensors.numpy import load_file, save_file
+from worker_world import ask_in
 
 from bench.context import RunContext
 from bench.workers import environment
 from systems.chexpert_mimic_baseline import CheXpertMimicBaseline, CheXpertMimicBaselineOptions
 
-MODELS = Path(__file__).with_name("foreign_models.py")
 SCRIPT = CheXpertMimicBaseline.script
 SMALL = {"images": 40, "test_images": 24}
 DEMO = ("-c", "demo", *(part for key, n in SMALL.items() for part in ("--set", f"dataset.{key}={n}")))
@@ -61,23 +59,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment.uv_python(SCRIPT, RunContext(workdir=place / "work", cache_root=place / "cache"))
 
 
-def ask(python: Path, *arguments: object) -> list[str]:
-    """Run foreign_models.py in the worker's environment; its lines."""
-    done = subprocess.run(
-        [str(python), str(MODELS), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines()]
-
-
 @pytest.fixture(scope="module")
 def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("baseline") / "model"
-    ask(python, "baseline", folder)
+    ask_in(python, "baseline", folder)
     return folder
 
 
@@ -110,7 +95,7 @@ def test_two_environments_one_table_and_the_reports_of_transformers_itself(
     both = [json.loads((out / each / "summary.json").read_text()) for each in ("nearest-neighbour", name)]
     assert all(summary["scores"] for summary in both)
     found = texts(out, name)
-    assert list(found.values()) == ask(
+    assert list(found.values()) == ask_in(
         python, "baseline-reports", model, '{"num_beams": 2}', *frontals(context, list(found))
     )
     assert len(set(found.values())) > 1, "a model that says the same of every image proves nothing"
@@ -134,9 +119,9 @@ def test_the_published_snippets_beam_width_is_greedy(
     assert answer.code == 0, answer.err
     found = texts(out, name)
     images = frontals(context, list(found))
-    snippet = ask(python, "baseline-reports", model, '{"beam_width": 2}', *images)
+    snippet = ask_in(python, "baseline-reports", model, '{"beam_width": 2}', *images)
     assert list(found.values()) == snippet
-    assert snippet != ask(python, "baseline-reports", model, '{"num_beams": 2}', *images)
+    assert snippet != ask_in(python, "baseline-reports", model, '{"num_beams": 2}', *images)
 
 
 def pickled(folder: Path) -> None:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 import numpy as np
 import PIL.Image
 import pytest
 from conftest import Answer
 from pydantic import ValidationError
+from worker_world import ask_in
 
 from bench.context import RunContext
 from bench.datasets.demo import Demo
@@ -24,7 +22,6 @@ from bench.workers import environment
 from bench.workers.helper.bench_worker import Case, Image
 from systems.medgemma import MedGemma, MedGemmaOptions
 
-MODELS = Path(__file__).with_name("foreign_models.py")
 SMALL = {"images": 40, "test_images": 8}
 
 # ------------------------------------------------------------------ options
@@ -158,23 +155,10 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return environment.uv_python(MedGemma.script, RunContext(workdir=place / "work", cache_root=place / "cache"))
 
 
-def ask(python: Path, *arguments: object) -> list[Any]:
-    """Run foreign_models.py in the worker's environment; its lines."""
-    done = subprocess.run(
-        [str(python), str(MODELS), *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "HF_HUB_OFFLINE": "1"},
-    )
-    assert done.returncode == 0, done.stderr
-    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith(('"', "{"))]
-
-
 @pytest.fixture(scope="module")
 def model(python: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("gemma") / "tiny"
-    ask(python, "gemma", folder)
+    ask_in(python, "gemma", folder)
     return folder
 
 
@@ -211,7 +195,7 @@ def test_its_reports_are_those_of_the_published_usage(
     lines = reports(bench, out, model=model, style=style, batch_size=3)
     cases = {case.id: case for case in Demo(Demo.Options.model_validate(SMALL), context).cases("test")}
     images = [cases[line["id"]].images[0].path for line in lines]
-    expected = ask(
+    expected = ask_in(
         python, "gemma-reports", model, json.dumps({**asked, "dtype": "float32", "max_new_tokens": 24}), *images
     )
     assert [line["text"] for line in lines] == [text.strip() for text in expected]
@@ -241,7 +225,7 @@ def test_its_tokens_are_the_published_ones_and_padding_changes_nothing(
     }
     options = MedGemmaOptions.model_validate({**given, "context": ["indication: {indication}"]})
     how = json.dumps({"options": options.model_dump(mode="json"), "published": asked})
-    [found] = ask(python, "gemma-worker", model, MedGemma.script, environment.HELPER, how, *images)
+    [found] = ask_in(python, "gemma-worker", model, MedGemma.script, environment.HELPER, how, *images)
     assert found["given"] == found["published"]
     assert found["alone"] == found["beside"]
     assert len(set(found["alone"])) > 1

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import re
 import shutil
 import tarfile
 from collections.abc import Mapping, Sequence
@@ -29,8 +28,6 @@ from bench.workers import environment
 
 FORMAT, VERSION = "cxr-report-bench assets", 1
 MANIFEST = "manifest.json"
-COMMIT = re.compile(r"[0-9a-f]{40}")
-MEGABYTE = 1_000_000
 SLACK = 10_000_000
 """Bytes of the tar format's own, and of the manifest, that the space check reckons with."""
 
@@ -87,7 +84,7 @@ def export(
     check_space(file.absolute().parent, total + SLACK, str(file))
     with (
         store.replacing(file) as out,
-        context.progress(f"writing {file.name}", -(-total // MEGABYTE), "MB") as ticker,
+        context.progress(f"writing {file.name}", -(-total // hub.MEGABYTE), "MB") as ticker,
     ):
         _write(out, manifest, packing, ticker)
     return manifest
@@ -136,7 +133,7 @@ def _pack_hub(asset: HubFiles, state: State, packing: Packing) -> dict[str, Any]
     if hub.listing(folder).is_file():
         names.append(packing.add(f"{top}/trees/{folder.name}.json", hub.listing(folder)))
     revision = asset.revision or "main"
-    if not COMMIT.fullmatch(revision):
+    if not hub.COMMIT.fullmatch(revision):
         names.append(packing.add(f"{top}/refs/{revision}", folder.name.encode()))
     return {
         "kind": "hub",
@@ -199,7 +196,7 @@ class Counted(io.RawIOBase):
         found = self._file.read(size)
         self.digest.update(found)
         self._bytes += len(found)
-        if (megabytes := self._bytes // MEGABYTE) > self._shown:
+        if (megabytes := self._bytes // hub.MEGABYTE) > self._shown:
             self._ticker.advance(megabytes - self._shown)
             self._shown = megabytes
         return found

@@ -74,7 +74,7 @@ def name_of(asset: Asset) -> str:
     if isinstance(asset, HubFiles):
         return hub.named(asset)
     if isinstance(asset, WorkerScript):
-        return f"environment of {asset.script.parent.name}/{asset.script.name}"
+        return f"environment of {environment.called(asset.script)}"
     return asset.command if isinstance(asset, ServerModel) else str(asset.path)
 
 

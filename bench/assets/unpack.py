@@ -20,13 +20,13 @@ from typing import IO, Any
 
 from bench import cachedir, hub, store
 from bench.assets import wheels
-from bench.assets.archive import FORMAT, MANIFEST, MEGABYTE, SLACK, VERSION, check_space
+from bench.assets.archive import FORMAT, MANIFEST, SLACK, VERSION, check_space
 from bench.assets.staging import staging
 from bench.context import RunContext
 from bench.contracts import Ticker
 from bench.errors import BenchError, missing_package
 
-LARGEST_MANIFEST = 256 * MEGABYTE
+LARGEST_MANIFEST = 256 * hub.MEGABYTE
 CHUNK = 1 << 20
 _HUB = re.compile(r"hub/models--[\w.-]+/(snapshots/[0-9a-f]{40}/.+|trees/[0-9a-f]{40}\.json|refs/.+)")
 _WHEEL = re.compile(r"wheels/(?P<digest>[0-9a-f]{16})/[\w.+!-]+\.whl")
@@ -77,7 +77,7 @@ def bring(file: Path, context: RunContext) -> Brought:
             }
             _check_space(needed, hub_cache, wheel_cache)
             total = sum(entry.size for entry in entries.values())
-            with context.progress(f"checking {file.name}", -(-total // MEGABYTE), "MB") as ticker:
+            with context.progress(f"checking {file.name}", -(-total // hub.MEGABYTE), "MB") as ticker:
                 _stage(file, tar, entries, needed, parts, ticker)
             done = Brought(manifest, len(needed), len(entries) - len(needed))
             _place_hub(needed, parts["hub"], hub_cache, done)
@@ -241,8 +241,8 @@ def _copied(content: IO[bytes], target: Path | None, ticker: Ticker) -> str:
             digest.update(chunk)
             write(chunk)
             left += len(chunk)
-            ticker.advance(left // MEGABYTE)
-            left %= MEGABYTE
+            ticker.advance(left // hub.MEGABYTE)
+            left %= hub.MEGABYTE
         if target is not None:
             out.flush()
             os.fsync(out.fileno())

@@ -82,7 +82,7 @@ def collect(script: Path, context: Context) -> Path:
     folder = folder_of(digest(script))
     with (
         staging(folder.parent) as part,
-        context.progress(f"wheels of {script.parent.name}/{script.name}", len(pins), "wheels") as ticker,
+        context.progress(f"wheels of {environment.called(script)}", len(pins), "wheels") as ticker,
     ):
         made = part / "wheels"
         made.mkdir()

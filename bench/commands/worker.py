@@ -55,7 +55,8 @@ def try_system(
     """
     from bench.config import load
     from bench.contracts import Case, Image, Prior
-    from bench.workers.by_hand import read_text, report_on
+    from bench.store import read_text
+    from bench.workers.by_hand import report_on
 
     settings = load(config, choices(systems=system, metrics="nlg", **chosen))
     shown = [Image(image, "LATERAL" if place else "PA") for place, image in enumerate(images)]

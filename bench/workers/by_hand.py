@@ -16,14 +16,6 @@ from bench.run import make_context
 from bench.workers.system import WorkerSystem
 
 
-def read_text(path: Path) -> str:
-    """Return the text of a file. Raises BenchError where it is none."""
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as err:
-        raise BenchError(f"{path}: not UTF-8 text: {err}") from None
-
-
 def report_on(config: Config, case: Case) -> str:
     """Return the report of the configuration's one system; log and details stay in a folder that is told.
 

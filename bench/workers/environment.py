@@ -64,6 +64,12 @@ def metadata(script: Path) -> str:
     return "".join(line[2:] if line.startswith("# ") else line[1:] for line in blocks[0].splitlines(keepends=True))
 
 
+def called(script: Path) -> str:
+    """Return what messages call a script: its folder's name and its own."""
+    whole = script.absolute()
+    return f"{whole.parent.name}/{whole.name}"
+
+
 def script_digest(script: Path) -> str:
     """Return 16 hex digits of the SHA-256 of a script, the modules beside it that it imports, and bench_worker."""
     whole = sha256()
@@ -182,7 +188,7 @@ def uv_python(script: Path, context: Context) -> Path:
     if (python := built(script, context)) is not None:
         return python
     metadata(script)
-    with context.progress(f"building the environment of {script.parent.name}/{script.name}", None):
+    with context.progress(f"building the environment of {called(script)}", None):
         _uv("sync", script)
         python = Path(_uv("python", script, "find").strip().splitlines()[-1])
     store.write_json(_note(script, context), {"metadata": identity(script), "python": str(python)})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from bench.workers.options import ScriptOptions, WorkerOptions, own
 from bench.workers.process import Log, Lost, Process
 
 T = TypeVar("T")
-COMMIT = re.compile(r"[0-9a-f]{40}")
 MOST = sys.float_info.max
 MOST_NOTES, LONGEST_NOTE = 50, 500
 """Notes of a worker that are kept, and their length."""
@@ -47,9 +45,9 @@ class Weights:
         """Raise BenchError where the options cannot be meant; `option` is the one that names the weights."""
         if self.local is not None and self.revision is not None:
             raise BenchError(f"{option} {self.model!r} is a folder, which has no revision {self.revision!r}")
-        if self.local is None and self.model.startswith((".", "/", "~")):
+        if self.local is None and not hub.is_hub_id(self.model):
             raise BenchError(f"{option} {self.model!r}: no such folder")
-        if self.local is None and self.remote_code and not COMMIT.fullmatch(self.revision or ""):
+        if self.local is None and self.remote_code and not hub.COMMIT.fullmatch(self.revision or ""):
             raise BenchError(
                 f"{self.model} brings code of its own, which runs only at a commit that the configuration names, since "
                 f"a branch or a tag may move: read the code at {hub.PAGE}/{self.model}/commits/main and set the option "
@@ -98,7 +96,7 @@ class Worker(Generic[T]):
         pack: Pack[T],
     ) -> None:
         self._task, self.script, self.options, self._weights, self._context = task, script, options, weights, context
-        self.name = f"{script.parent.name}/{script.name}"
+        self.name = environment.called(script)
         for option, one in weights.items():
             one.check(option)
         self._folders: dict[str, Path] = {}
@@ -144,7 +142,7 @@ class Worker(Generic[T]):
     def prepare(self) -> None:
         """Fetch, build and start, so that what cannot work is told before the first case."""
         self._find_weights()
-        self._command(self._crew.lanes[0].name, self.options.devices[0])
+        self._command(self._crew.lanes[0].name, self.options.devices[0])  # builds what it needs, with a bar of its own
         with self._context.progress(f"loading {self.name}", None):
             self._crew.lanes[0].ready()
 

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from bench.batching import by_length, in_halves
 from bench.contracts import Asset, Context, HubFiles, Unannotated
 from bench.errors import BenchError, Unavailable, missing_package
-from bench.hub import fetch_file, file_sha256
+from bench.hub import fetch_file, file_sha256, is_hub_id
 from bench.options import Options
 from metrics.chexbert import tokens
 from metrics.chexbert.labels import CLASSES
@@ -81,7 +81,7 @@ class CheXbert:
         """Return weights and vocabulary, where they are the hub's."""
         o = self.options
         weights = [HubFiles(REPOSITORY, o.revision, (CHECKPOINT,))] if o.checkpoint is None else []
-        local = Path(o.tokenizer).expanduser().is_dir() or not tokens.is_hub_id(o.tokenizer)
+        local = Path(o.tokenizer).expanduser().is_dir() or not is_hub_id(o.tokenizer)
         return weights if local else [*weights, HubFiles(o.tokenizer, None, (tokens.VOCABULARY,))]
 
     @cached_property

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.contracts import Context
 from bench.errors import BenchError, Unavailable, missing_package
-from bench.hub import fetch_file, quiet
+from bench.hub import fetch_file, is_hub_id, quiet
 
 VOCABULARY = "vocab.txt"
 SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
@@ -29,11 +29,6 @@ def locate_vocabulary(tokenizer: str, context: Context) -> Path:
         fetched, mark, _ = err.remedy.rpartition("; or set")
         remedy = f"{fetched}; or set tokenizer to the folder that holds {VOCABULARY}" if mark else err.remedy
         raise Unavailable(err.reason, remedy) from None
-
-
-def is_hub_id(tokenizer: str) -> bool:
-    """Return whether a name that is no folder here may be an id of the hub."""
-    return not tokenizer.startswith((".", "~", "/")) and tokenizer.count("/") <= 1
 
 
 class Tokens:

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.contracts import Context, HubFiles
 from bench.errors import BenchError, Unavailable
-from bench.hub import cached_snapshot, fetch_snapshot, file_sha256
+from bench.hub import cached_snapshot, fetch_snapshot, file_sha256, is_hub_id
 
 CONFIG, WEIGHTS, WEIGHTS_INDEX = "config.json", "model.safetensors", "model.safetensors.index.json"
 PROCESSOR_FILES = ("preprocessor_config.json", "processor_config.json")
@@ -50,11 +50,6 @@ def locate(model: str, revision: str | None, context: Context) -> Path:
 def assets(model: str, revision: str | None, files: tuple[str, ...] = WANTED) -> list[HubFiles]:
     """Return what is needed of the hub for a checkpoint that `locate` is asked for: nothing for a folder."""
     return [HubFiles(model, revision, files)] if is_hub_id(model) and not Path(model).is_dir() else []
-
-
-def is_hub_id(model: str) -> bool:
-    """Return whether a name may be an id of the hub, and is surely no path."""
-    return not model.startswith((".", "~", "/")) and model.count("/") <= 1 and "\\" not in model
 
 
 def _whole(folder: Path) -> bool:

@@ -20,7 +20,7 @@ from pydantic import Field, model_validator
 
 from bench.contracts import Asset, Context, HubFiles
 from bench.errors import BenchError, Unavailable
-from bench.hub import quiet, snapshot
+from bench.hub import is_hub_id, quiet, snapshot
 from bench.store import write_json
 from systems.encoders import checkpoints
 from systems.encoders.hf import Network, PassOptions, VisionEncoder, explained, load_processor, need_packages
@@ -188,7 +188,7 @@ def _located(like: str, context: Context) -> Path:
     except RuntimeError as err:  # "~nobody": no such user
         raise Unavailable(f"untrained: {like}: {err}", "write the folder's whole path") from None
     if not folder.is_dir():
-        if not checkpoints.is_hub_id(like):
+        if not is_hub_id(like):
             known = " or ".join(SIZES)
             raise Unavailable(f"untrained: no folder {folder}", f"set like to {known}, a folder, or a hub id")
         folder = snapshot(HubFiles(like, None, DESCRIPTION), context, "like")

@@ -415,10 +415,10 @@ class _Scored:
 Built = dict[str, tuple[Finish, Sequence[Column]]]
 
 
-def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[list[Unit], list[str]]:
+def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool, least: int = 2) -> tuple[list[Unit], list[str]]:
     """Return the metrics that can be compared, of the runs scored alike, and notes on what cannot.
 
-    A unit has the baseline among its runs, or, where all pairs are compared, any two runs.
+    A unit has the baseline among its runs, or, where all pairs are compared, any `least` runs.
     """
     found: list[Unit] = []
     labels = list(dict.fromkeys(label for run in runs for label in run.run["config"]["metrics"]))
@@ -443,7 +443,7 @@ def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool) -> tuple[
         notes += _unlike(label, runs, classes)
         for alike in classes:
             _check_widths(alike)
-            found += [unit for unit in _split(label, alike) if len(unit.runs) > 1 and (all_pairs or unit.runs[0] == 0)]
+            found += [unit for unit in _split(label, alike) if len(unit.runs) >= least and (all_pairs or unit.runs[0] == 0)]
     return found, notes
 
 

@@ -1,8 +1,9 @@
-"""``bench leaderboard``: the paper's tables with the rows of finished runs."""
+"""``bench leaderboard``: the paper's tables with the rows of finished runs, and the commands around them."""
 
 from __future__ import annotations
 
 import sys
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,39 @@ if TYPE_CHECKING:
 
 DEFAULT_RUNS = Path("runs")
 SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": "html"}
+
+
+COMMANDS = {"show": "leaderboards.command:show"}
+"""Name of a command below ``bench leaderboard`` → "module:attribute", imported when it is called."""
+
+
+class Leaderboards(click.Group):
+    """Commands by name; arguments that begin with none of them are those of ``show``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put the name that may be left out before the arguments."""
+        named = bool(args) and args[0] in (*COMMANDS, *ctx.help_option_names)
+        return super().parse_args(ctx, args if named else ["show", *args])
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names of the commands."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:  # noqa: ARG002
+        """Import and return one command."""
+        module, _, attribute = COMMANDS[name].partition(":")
+        command: click.Command = getattr(import_module(module), attribute)
+        return command
+
+
+@click.group(cls=Leaderboards)
+def leaderboard() -> None:
+    """Show a table of the SAE-Rad paper, with the rows of your runs beside the published ones.
+
+    \b
+    bench leaderboard                 the tables there are
+    bench leaderboard table1          one of them; the name "show" may be left out
+    """
 
 
 @click.command()
@@ -37,8 +71,8 @@ SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": 
     help="full: also RadFact precision and recall, and variants of metrics.",
 )
 @click.option("--out", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead.")
-def leaderboard(name: str | None, runs_dir: Path | None, fmt: str | None, columns: str, out: Path | None) -> None:
-    """Show a table of the SAE-Rad paper, with the rows of your runs beside the published ones.
+def show(name: str | None, runs_dir: Path | None, fmt: str | None, columns: str, out: Path | None) -> None:
+    """Show a table: published rows, and those of your runs beside them.
 
     NAME is table1 … table5, or controls; without it the known tables are listed.
     """

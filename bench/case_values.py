@@ -1,4 +1,4 @@
-"""What each column of a run says of each case alone, from the statistics that scoring kept: nothing is observed again."""
+"""What each column of a run says of each case alone, read from the statistics that scoring kept."""
 
 from __future__ import annotations
 

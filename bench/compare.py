@@ -443,7 +443,9 @@ def units(runs: Sequence[Run], ids: Sequence[str], *, all_pairs: bool, least: in
         notes += _unlike(label, runs, classes)
         for alike in classes:
             _check_widths(alike)
-            found += [unit for unit in _split(label, alike) if len(unit.runs) >= least and (all_pairs or unit.runs[0] == 0)]
+            found += [
+                unit for unit in _split(label, alike) if len(unit.runs) >= least and (all_pairs or unit.runs[0] == 0)
+            ]
     return found, notes
 
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 from bench import registry
 from bench.context import RunContext
+from bench.images import Unreadable, grey, read, scale, why_unreadable
 from systems.encoders import pixels
-from systems.encoders.images import Unreadable, grey, read, scale, why_unreadable
 from systems.encoders.pixels import BRIGHTNESS_CELLS, CELLS, DIRECTIONS, SIDE, Pixels, features, square
 
 RAMP = np.tile(np.linspace(0, 255, 64).astype(np.uint8), (48, 1))

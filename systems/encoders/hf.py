@@ -29,9 +29,9 @@ from pydantic import Field
 from bench.contracts import Asset, Context, Embeddings
 from bench.errors import BenchError, Unavailable, missing_package
 from bench.hub import quiet
+from bench.images import Unreadable, read
 from bench.options import Options
 from systems.encoders import checkpoints
-from systems.encoders.images import Unreadable, read
 
 if TYPE_CHECKING:
     import torch

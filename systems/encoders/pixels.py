@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.contracts import Context, Embeddings
+from bench.images import Unreadable, grey, read, why_unreadable
 from bench.options import Options
-from systems.encoders.images import Unreadable, grey, read, why_unreadable
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture

@@ -62,7 +62,7 @@ class Thumbnails:
         return left
 
     def _copy(self, image: Path) -> str | None:
-        from systems.encoders.images import Unreadable, read
+        from bench.images import Unreadable, read
 
         try:
             if not image.exists():

@@ -255,14 +255,14 @@ class Run:
     """Case id → report beside reference, in the run's order."""
 
 
-def read_runs(paths: Sequence[Path], baseline: str | None = None) -> list[Run]:
+def read_runs(paths: Sequence[Path], baseline: str | None = None, least: int = 2) -> list[Run]:
     """Read the runs at or below the paths, the baseline first; a run named twice is read once.
 
-    Raises BenchError where one is not finished, where there are less than two, or where no run has the baseline's
+    Raises BenchError where one is not finished, where there are less than `least`, or where no run has the baseline's
     label.
     """
     folders = list(dict.fromkeys(folder.resolve() for path in paths for folder in show.find_runs(path)))
-    if len(folders) < 2:
+    if len(folders) < least:
         raise BenchError(f"{paths[0]}: one run alone; name two or more runs, or a folder that holds them")
     runs = _labelled([read_run(folder) for folder in folders])
     if baseline is None:

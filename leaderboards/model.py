@@ -72,6 +72,8 @@ class RowSpec(Options):
     """Cases; None where the source does not say."""
     values: dict[str, str]
     """Column key → number as printed."""
+    missing: str = "not in the source"
+    """Why there is no number in the other columns."""
 
     @field_validator("values")
     @classmethod
@@ -111,6 +113,16 @@ class Definition(Options):
     groups: tuple[GroupSpec, ...] = ()
     """Published rows; none where there is no publication to stand beside."""
     notes: tuple[str, ...] = ()
+
+    @field_validator("columns")
+    @classmethod
+    def _columns_differ(cls, columns: tuple[ColumnSpec, ...]) -> tuple[ColumnSpec, ...]:
+        keys = [column.key for column in columns]
+        if twice := sorted({key for key in keys if keys.count(key) > 1}):
+            raise ValueError(f"the same key twice: {', '.join(twice)}")
+        if not columns:
+            raise ValueError("one column at least is required")
+        return columns
 
     @model_validator(mode="after")
     def _values_have_columns(self) -> Definition:

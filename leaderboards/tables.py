@@ -4,51 +4,19 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
-from functools import cache
-from importlib.resources import files
-from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
-import yaml
-from pydantic import ValidationError
-
-from bench.errors import BenchError
-from bench.registry import miss
 from leaderboards import notes, numbers
+from leaderboards.definitions import definition as definition
+from leaderboards.definitions import names as names
 from leaderboards.model import ABSENT, Cell, ColumnSpec, Definition, Group, Row, RowSpec, Table
 from leaderboards.runs import Run, Score, find
 
 Columns = Literal["default", "full"]
-
-# ------------------------------------------------------------------ definitions
-
-
-@cache
-def names() -> Mapping[str, str]:
-    """Return name → title of the known leaderboards, by name."""
-    stems = sorted(file.name.removesuffix(".yaml") for file in _data().iterdir() if file.name.endswith(".yaml"))
-    return {name: definition(name).title for name in stems}
-
-
-@cache
-def definition(name: str) -> Definition:
-    """Return the definition of a leaderboard. Raises BenchError, with the near misses, where there is none."""
-    file = _data() / f"{name}.yaml"
-    if not name.replace("-", "").isalnum() or not file.is_file():
-        raise BenchError(miss("leaderboard", name, names()))
-    try:
-        return Definition.model_validate(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (yaml.YAMLError, ValidationError) as err:
-        raise BenchError(f"{file}: {err}") from err
-
-
-def _data() -> Traversable:
-    return files("leaderboards") / "data"
-
 
 # ------------------------------------------------------------------ building
 
@@ -133,7 +101,7 @@ def _extra_column(key: str, score: Score, base: ColumnSpec | None) -> ColumnSpec
 
 
 def _published(row: RowSpec, columns: Sequence[ColumnSpec]) -> Row:
-    missing = Cell(ABSENT, reason="not in the source")
+    missing = Cell(ABSENT, reason=row.missing)
     cells = (Cell(row.values[c.key]) if c.key in row.values else missing for c in columns)
     return Row(row.label, "published", row.source, row.population, row.dataset, row.split, row.n, tuple(cells))
 

@@ -579,12 +579,12 @@ def _unlike(label: str, runs: Sequence[Run], classes: Sequence[Sequence[_Scored]
         first = runs[classes[0][0].run].label
         notes.append(
             f"{label}: {names} not compared with {first}, scored otherwise: "
-            f"{_signature_difference(other[0].signature, classes[0][0].signature)}"
+            f"{signature_difference(other[0].signature, classes[0][0].signature)}"
         )
     return notes
 
 
-def _signature_difference(one: str, other: str) -> str:
+def signature_difference(one: str, other: str) -> str:
     """Return the parts of two signatures that differ: "case:lc instead of case:mixed"."""
     left, right = one.split("|"), other.split("|")
     mine = [part for part in left if part not in right]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,8 @@ REPOSITORY, CHECKPOINT = "StanfordAIMI/RRG_scorers", "chexbert.pth"
 CPU_TOKENS, GPU_TOKENS = 1024, 32768
 """Tokens a forward pass: on a CPU enough to keep its cores busy, more only adds padding."""
 CPU_CHUNK, GPU_CHUNK = 256, 2048
+Work = Callable[["Network", Sequence[list[int]]], list[list[float]]]
+"""Network and token ids → a row a text."""
 
 
 class CheXbertOptions(Options):
@@ -128,7 +130,7 @@ class CheXbert:
 
     def annotate(self, texts: Sequence[str]) -> list[Any]:
         """Return {"labels": {observation: 1, 0, -1 or None}} of each text, an `Unannotated` where one failed."""
-        found: list[Any] = [_unreadable(text) for text in texts]
+        found: list[Any] = [unreadable(text) for text in texts]
         readable = [place for place, fault in enumerate(found) if fault is None]
         if readable:
             for place, logits in zip(readable, self.logits([texts[place] for place in readable]), strict=True):
@@ -140,18 +142,25 @@ class CheXbert:
 
         The same to about 1e-6: sums are rounded differently in batches of another shape.
         """
+        return self._rows(texts, lambda network, ids: network.logits(ids).tolist())
+
+    def hidden(self, texts: Sequence[str]) -> list[list[float]]:
+        """Return what the heads read of each text, the last hidden state of [CLS]; batches as in `logits`."""
+        return self._rows(texts, lambda network, ids: network.hidden(ids).tolist())
+
+    def _rows(self, texts: Sequence[str], work: Work) -> list[list[float]]:
         ids = self._tokens.ids(texts)
         found: dict[int, list[float]] = {}
         for batch in by_length([len(text) for text in ids], self.batch_tokens):
-            found.update(zip(batch, self._forward([ids[place] for place in batch]), strict=True))
+            found.update(zip(batch, self._forward([ids[place] for place in batch], work), strict=True))
         return [found[place] for place in range(len(texts))]
 
-    def _forward(self, batch: Sequence[list[int]]) -> list[list[float]]:
+    def _forward(self, batch: Sequence[list[int]], work: Work) -> list[list[float]]:
         import torch
 
         network = self._network
         try:
-            return in_halves(batch, lambda part: network.logits(part).tolist(), torch.OutOfMemoryError)
+            return in_halves(batch, lambda part: work(network, part), torch.OutOfMemoryError)
         except torch.OutOfMemoryError:
             raise BenchError(
                 f"annotator chexbert: not even one text fits into the free memory of {self.context.device}: free it, "
@@ -168,7 +177,8 @@ def _model() -> Any:
     return model
 
 
-def _unreadable(text: str) -> Unannotated | None:
+def unreadable(text: str) -> Unannotated | None:
+    """Return why a text is none, or None where it is one."""
     try:
         text.encode()
     except UnicodeEncodeError as err:

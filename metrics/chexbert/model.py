@@ -239,13 +239,18 @@ class Network:
     @torch.inference_mode()
     def logits(self, batch: Sequence[Sequence[int]]) -> Tensor:
         """Return float32 [n, 54] on the CPU, the heads' classes side by side. batch: token ids, none empty."""
+        return F.linear(self.hidden(batch), self.head_weight, self.head_bias).cpu()
+
+    @torch.inference_mode()
+    def hidden(self, batch: Sequence[Sequence[int]]) -> Tensor:
+        """Return float32 [n, d], the last hidden state of each text's first token, which the heads read."""
         rows = Rows([len(ids) for ids in batch], self.device)
         ids = torch.tensor([token for ids in batch for token in ids], device=self.device)
         x = F.embedding(ids, self.words) + F.embedding(rows.positions, self.places)
         x = F.layer_norm(x, x.shape[-1:], *self.norm, self.epsilon)
         for layer in self.layers:
             x = layer(x, rows, first_only=layer is self.layers[-1])
-        return F.linear(x.float(), self.head_weight, self.head_bias).cpu()
+        return x.float()
 
 
 def _below(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from typing import Any
 
+from bench.config import digest
 from bench.contracts import Context, Unannotated
 from bench.workers.crew import Packed, Task
 from bench.workers.options import ScriptOptions, WorkerOptions
@@ -33,6 +35,23 @@ class WorkerAnnotator(InWorker):
 @contextmanager
 def _pack(lane: str, tasks: Sequence[Task[str]]) -> Iterator[Packed]:  # noqa: ARG001
     yield Packed([{"id": task.id, "text": task.item} for task in tasks], {})
+
+
+class ModelAnnotator(WorkerAnnotator):
+    """An annotator of published weights, whose fingerprint finds them and tells at which commit they are.
+
+    So a metric that signs with it says at once where it cannot work here, and no process is started for that.
+    """
+
+    def fingerprint(self) -> str:
+        """Return what identifies script, options and weights. Raises Unavailable where it cannot work here."""
+        return self._fingerprint
+
+    @cached_property
+    def _fingerprint(self) -> str:
+        folders = self._worker.find()
+        commits = {option: folders[option].name for option, one in self.weights().items() if one.local is None}
+        return f"{self.script.parent.name}-{digest({'worker': self._worker.identity(), 'commits': commits})}"
 
 
 class ScriptAnnotator(WorkerAnnotator):

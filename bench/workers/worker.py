@@ -146,6 +146,16 @@ class Worker(Generic[T]):
         with self._context.progress(f"loading {self.name}", None):
             self._crew.lanes[0].ready()
 
+    def find(self) -> Mapping[str, Path]:
+        """Return option → folder of its weights, fetched where they are not there; nothing is built or started.
+
+        Raises Unavailable where they, or what would build the environment, cannot be had.
+        """
+        if self.options.runner == "uv" and environment.built(self.script, self._context) is None:
+            environment.uv_binary()
+        self._find_weights()
+        return self._folders
+
     def _find_weights(self) -> None:
         for option, one in self._weights.items():
             if option not in self._folders:

@@ -20,6 +20,8 @@ BUILT_IN = {
     "sweep": "bench.commands.sweep:sweep",
     "score": "bench.commands.score:score",
     "compare": "bench.commands.compare:compare",
+    "plot": "bench.commands.plot:plot",
+    "meta": "bench.commands.meta:meta",
     "list": "bench.commands.inspect:list_plugins",
     "show": "bench.commands.inspect:show",
     "assets": "bench.commands.assets:assets",

@@ -1,0 +1,179 @@
+"""``bench plot``: pictures of finished runs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import click
+
+from bench.cli import path_option
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from bench.plots.picture import Numbers
+    from bench.plots.runs import Scored
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+WIDTHS = {"single": 89.0, "double": 183.0}
+
+
+class Width(click.ParamType):
+    """Millimetres, or "single" or "double" for one or two columns of a page."""
+
+    name = "MM"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return millimetres."""
+        if value in WIDTHS:
+            return WIDTHS[value]
+        try:
+            width = float(value)
+        except (TypeError, ValueError):
+            self.fail(f"{value!r} is neither single, double nor a number of millimetres", param, ctx)
+        if not 60 <= width <= 1000:
+            self.fail(f"{value} is not within 60 and 1000 mm", param, ctx)
+        return width
+
+
+def _shared(command: CommandT) -> CommandT:
+    """Add what every kind takes."""
+    for add in reversed(
+        (
+            click.argument("runs", nargs=-1, required=True, type=click.Path(path_type=Path)),
+            path_option("--out", "-o", required=True, metavar="FILE", help="Write to FILE.png, .pdf, .svg or .csv."),
+            path_option("--data", metavar="FILE", help="The drawn numbers as CSV. Default: beside --out, as .csv."),
+            click.option(
+                "--width",
+                type=Width(),
+                default="single",
+                show_default=True,
+                help="Millimetres; single: 89, double: 183. Text has its size whatever the width.",
+            ),
+        )
+    ):
+        command = add(command)
+    return command
+
+
+def _metrics(command: CommandT) -> CommandT:
+    """Add the choice of columns."""
+    full = click.option(
+        "--columns",
+        type=click.Choice(["default", "full"]),
+        default="default",
+        help="full: also RadFact precision and recall.",
+    )
+    names = click.option("--metrics", metavar="NAME,…", help="Metrics or columns to draw. Default: all.")
+    return names(full(command))
+
+
+_baseline = click.option("--baseline", metavar="LABEL", help="The run that the others are seen against.")
+_seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
+_confidence = click.option(
+    "--confidence",
+    type=click.FloatRange(0, 1, min_open=True, max_open=True),
+    default=0.95,
+    show_default=True,
+    help="Level of the intervals.",
+)
+
+
+def _draws(default: int) -> Callable[[CommandT], CommandT]:
+    return click.option(
+        "--draws", type=click.IntRange(0, 1_000_000), default=default, show_default=True, help="Resamples of patients."
+    )
+
+
+@click.group()
+def plot() -> None:
+    """Draw finished runs, for a paper: PNG, PDF or SVG, with the drawn numbers as CSV beside it.
+
+    \b
+    bench plot forest runs/demo-test-1234 --out scores.pdf
+    bench plot radar OURS THEIRS --out radar.svg
+    bench plot correlation OURS --out correlation.png
+    bench plot length OURS THEIRS --metric RG-L --out length.pdf --width double
+    """
+
+
+@plot.command()
+@_shared
+@_metrics
+@_baseline
+@click.option("--differences", is_flag=True, help="Draw each run minus the baseline, as bench compare measures it.")
+@_draws(10_000)
+@click.option("--trials", type=click.IntRange(0, 1_000_000), default=10_000, show_default=True, help="Random swaps.")
+@_confidence
+@_seed
+def forest(
+    runs: tuple[Path, ...],
+    out: Path,
+    data: Path | None,
+    width: float,
+    metrics: str | None,
+    columns: str,
+    baseline: str | None,
+    differences: bool,
+    draws: int,
+    trials: int,
+    confidence: float,
+    seed: int,
+) -> None:
+    """Scores with their intervals: a panel a column, a row a run.
+
+    Runs on different cases stand in blocks of their own; a score made by another recipe than the first of its block is
+    hollow and named below. --draws, --trials, --confidence and --seed are for --differences: the intervals of scores
+    are those that the runs have.
+    """
+    from bench.compare import Settings
+    from bench.plots import forest as kind
+
+    file, read = _begin(runs, out, data)
+    if differences:
+        settings = Settings(draws, trials, seed, confidence)
+        found = kind.differences(read, settings, baseline=baseline, metrics=metrics, full=columns == "full")
+    else:
+        found = kind.of_runs(read, baseline=baseline, metrics=metrics, full=columns == "full")
+    _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
+
+
+# ------------------------------------------------------------------ around each kind
+
+
+def _begin(runs: Sequence[Path], out: Path, data: Path | None) -> tuple[Path | None, list[Scored]]:
+    """Check the files, then read the runs; credentialed ones make what is written private."""
+    from bench.plots import picture
+    from bench.plots import runs as reading
+
+    file = picture.check_files(out, data)
+    if out.suffix.lower() != ".csv":
+        picture.need_matplotlib("bench plot")
+    read = reading.read(runs)
+    if reading.credentialed(run.run for run in read):
+        os.umask(0o077)
+        click.echo("Credentialed data: pictures and numbers are written private to this user.", err=True)
+    return file, read
+
+
+def _end(
+    out: Path,
+    data: Path | None,
+    numbers: Numbers,
+    draw: Callable[[], Figure],
+    title: str,
+    texts: Sequence[str],
+    notes: Sequence[str],
+) -> None:
+    """Write the files and tell which, with what stands below the picture."""
+    from bench.plots import picture
+
+    written = picture.write(out, data, numbers, draw, title)
+    if out.suffix.lower() != ".csv":
+        notes = [*notes, *picture.lacking([*texts, *notes])]
+    for note in notes:
+        click.echo(note.encode("utf-8", "replace").decode(), err=True)
+    click.echo(f"Written: {', '.join(map(str, written))}", err=True)

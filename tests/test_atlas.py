@@ -19,13 +19,14 @@ from PIL import Image as Pillow
 from bench.contracts import Mark, NoAnswer, SmallTable
 from bench.datasets.demo import Demo
 from bench.errors import BenchError
+from bench.pages.html import script_json
 from systems.sae_rad.atlas import thumbnails as thumbs
 from systems.sae_rad.atlas.activity import BINS, ByFeature, histogram
 from systems.sae_rad.atlas.finished import find_run
 from systems.sae_rad.atlas.passages import attribute, completed, passages, spans, verdict
 from systems.sae_rad.atlas.reports import ago
 from systems.sae_rad.atlas.scores import Setting, read_scores
-from systems.sae_rad.atlas.site import Site, feature_page, report_page, script_json, title_of
+from systems.sae_rad.atlas.site import Site, feature_page, report_page, title_of
 from systems.sae_rad.describe import Description
 from systems.sae_rad.system import SAERad
 from systems.sae_rad.vectors import SentenceSpace

@@ -9,13 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from systems.sae_rad.atlas.site import written
+from bench.pages.folder import written
+from bench.pages.pictures import QUALITY, opened, shrunk
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
-
-QUALITY = 82
-MISSING = "no such file"
 
 
 class Thumbnails:
@@ -62,16 +60,9 @@ class Thumbnails:
         return left
 
     def _copy(self, image: Path) -> str | None:
-        from bench.images import Unreadable, read
-
-        try:
-            if not image.exists():
-                return MISSING
-            picture = read(image)
-        except OSError as err:  # a name that is too long, a folder that may not be entered
-            return str(err.strerror)
-        except Unreadable as err:
-            return str(err)
+        picture = opened(image)
+        if isinstance(picture, str):
+            return picture
         self._write(shrunk(picture, self._side), self._folder / self.name(image))
         return None
 
@@ -83,13 +74,3 @@ class Thumbnails:
             os.replace(part, file)
         finally:
             part.unlink(missing_ok=True)
-
-
-def shrunk(picture: Picture, side: int) -> Picture:
-    """Return the picture with its longer side at most `side` pixels, its shape kept, without any metadata."""
-    from PIL import Image
-
-    small = picture.copy()
-    small.thumbnail((side, side), Image.Resampling.LANCZOS, reducing_gap=3.0)
-    small.info.clear()
-    return small

@@ -232,7 +232,9 @@ class System(Protocol):
     - ``plan(train, cases) -> Sequence[PlanLine]``: what a run takes, for ``--dry-run``. It spends nothing: no encoding,
       no training, no question to a chat model;
     - ``details() -> Mapping[str, Any]``: once prepared, what a reader of the reports should know beside the options, as
-      JSON (versions of its own environment, weights found, how it generates); written to details.json.
+      JSON (versions of its own environment, weights found, how it generates); written to details.json;
+    - ``measured() -> Mapping[str, float | str]``: once prepared, what was measured of it and differs each time it is
+      done (``train_seconds``, and ``trained_on``: the device); written to resources.json.
     """
 
     Options: ClassVar[type]
@@ -356,7 +358,11 @@ class Metric(Protocol):
 
 
 class Encoder(Protocol):
-    """Image → embedding."""
+    """Image → embedding.
+
+    May also have ``flops() -> float | None``: floating-point operations of one image, 2 a multiply-accumulate; None
+    where they are not known.
+    """
 
     Options: ClassVar[type]
 

@@ -49,6 +49,16 @@ def describe(device: str) -> dict[str, Any]:
     return facts
 
 
+def device_name(device: str) -> str:
+    """Return what to call a device beside a price: "NVIDIA A40", or "cpu x86_64, 8 threads"."""
+    described = describe(device)
+    if "gpu" in described:
+        return str(described["gpu"])
+    torch = sys.modules.get("torch")
+    threads = f", {torch.get_num_threads()} threads" if torch is not None and device == "cpu" else ""
+    return f"{device} {described['machine']}{threads}"
+
+
 def resolve_device(wanted: str) -> str:
     """Return `wanted`, or for "auto" the best there is. Raises BenchError where the device is not to be had."""
     if wanted == "cpu":

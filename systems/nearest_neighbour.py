@@ -14,6 +14,7 @@ from bench.contracts import Asset, Case, Context, Embeddings, Evidence, Floats, 
 from bench.errors import BenchError, missing_package
 from bench.options import Options
 from systems.readable import finite_rows, unreadable
+from systems.sae_rad import compute
 
 METHOD = "nearest-neighbour/1"
 TRAIN_ROWS, QUERY_ROWS = 16_384, 512
@@ -84,8 +85,19 @@ class NearestNeighbour:
         return Report(case.id, text, (Evidence("neighbour", neighbour.id, float(distance), text),))
 
     def facts(self) -> Mapping[str, float]:
-        """Return the number of training images searched and the length of an embedding."""
-        return {"n_train": float(len(self._z)), "dim": float(self._z.shape[1])}
+        """Return the number of training images searched, the length of an embedding, and operations.
+
+        Nothing is trained; a report takes the image's embedding and its product with those of all training images.
+        """
+        n_train, dim = self._z.shape
+        flops = getattr(self._context.encoder(self.options.encoder), "flops", None)
+        encoder = flops() if flops is not None else None
+        return {
+            "n_train": float(n_train),
+            "dim": float(dim),
+            **compute.UNTRAINED,
+            **compute.encoding(encoder, n_train, compute.product(1, dim, n_train), 0.0),
+        }
 
 
 # ------------------------------------------------------------------ exact search

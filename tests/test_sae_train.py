@@ -213,6 +213,7 @@ def test_facts_and_files(tmp_path: Path) -> None:
     assert {p.name for p in tmp_path.iterdir() if p.is_file()} == {
         ".lock",
         "sae.safetensors",
+        "training-time.json",
         "training.json",
         "training.jsonl",
     }

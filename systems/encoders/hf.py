@@ -31,7 +31,7 @@ from bench.errors import BenchError, Unavailable, missing_package
 from bench.hub import quiet
 from bench.images import Unreadable, read
 from bench.options import Options
-from systems.encoders import checkpoints
+from systems.encoders import checkpoints, compute
 
 if TYPE_CHECKING:
     import torch
@@ -83,8 +83,9 @@ class RadDinoOptions(HFOptions):
 class VisionEncoder:
     """What encoders that run a vision model of transformers share: preprocessing, forward passes, refusals.
 
-    A subclass says what the model is: `_config`, its configuration; `_network`, the model with its image processor;
-    `_identity`, what its weights and preprocessing are known by. `name` stands for it in messages.
+    A subclass says what the model is: `folder`, where its files lie; `_config`, its configuration; `_network`, the
+    model with its image processor; `_identity`, what its weights and preprocessing are known by. `name` stands for
+    it in messages.
     """
 
     def __init__(self, name: str, options: PassOptions, context: Context) -> None:
@@ -92,6 +93,11 @@ class VisionEncoder:
         self.precision: Precision = resolve_precision(options.precision, context.device)
         self.batch_size = options.batch_size or default_batch_size(context.device)
         self.workers = options.workers or default_workers(context.device)
+
+    @property
+    def folder(self) -> Path:
+        """Where config.json and the processor's settings lie."""
+        raise NotImplementedError
 
     @property
     def _config(self) -> Any:
@@ -131,6 +137,11 @@ class VisionEncoder:
         }
         digest = hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
         return f"{self._config.model_type}-{self.precision}-{digest[:24]}"
+
+    def flops(self) -> float | None:
+        """Return the floating-point operations of one image; None for an architecture that is not counted."""
+        processor = checkpoints.read_json(checkpoints.processor_file(self.folder, self.name))
+        return compute.model_flops(self._config, compute.processed_size(processor))
 
     def encode(self, images: Sequence[Path]) -> Embeddings:
         """Return float32 [n, dim]; a row of NaN where the file could not be decoded."""

@@ -53,6 +53,14 @@ class Pixels:
         """Return the version of the arithmetic: there is nothing else."""
         return f"pixels-{VERSION}"
 
+    def flops(self) -> float:
+        """Return the operations of one image's products: every map's weighted means, down and then across.
+
+        8.55e6; what is done pixel by pixel (blurring, slopes, square roots) is left out and about as much.
+        """
+        grids = [CELLS] * (DIRECTIONS + LINE_ANGLES) + [BRIGHTNESS_CELLS]
+        return sum(2.0 * down * SIDE * (SIDE + across) for down, across in grids)
+
     def encode(self, images: Sequence[Path]) -> Embeddings:
         """Return float32 [n, 768]; a row of NaN where the file could not be decoded."""
         rows = np.empty((len(images), DIM), np.float32)

@@ -16,6 +16,7 @@ from pydantic import Field, model_validator
 
 from bench.contracts import Case, Embeddings, Evidence, PlanLine, TrainingSet
 from bench.errors import BenchError
+from systems.sae_rad import compute
 from systems.sae_rad.options import SAERadOptions
 from systems.sae_rad.system import Important, SAERad, need_torch
 
@@ -133,7 +134,13 @@ class _Fixed(SAERad):
             "n_train": float(len(self._z)),
             "L0": total / len(self._z),
             "dead_features": float(self.dictionary.m - alive),
+            **compute.UNTRAINED,
+            **self._encoding_facts(self._reading()),
         }
+
+    def _reading(self) -> float:
+        """Return the operations of reading an image's features off its embedding."""
+        return compute.product(1, self._z.shape[1], self.dictionary.m)
 
 
 class UntrainedSAE(_Fixed):
@@ -158,6 +165,10 @@ class RawNeurons(_Fixed):
     def most_features(self) -> int:
         """Return two features a dimension."""
         return 2 * self.encoder_dim()
+
+    def _reading(self) -> float:
+        """Return nothing: no product is needed."""
+        return 0.0
 
     def _learn(self, z: Embeddings, folder: Path) -> Dictionary:  # noqa: ARG002
         need_torch()

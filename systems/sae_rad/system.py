@@ -30,6 +30,7 @@ from bench.contracts import (
 from bench.errors import BenchError, missing_package
 from bench.store import Appender, read_lines
 from systems.readable import finite_rows, unreadable
+from systems.sae_rad import compute
 from systems.sae_rad.compose import ActiveFeature, Composer, Concat, Draft
 from systems.sae_rad.describe import Consensus, Describer, Description, TopReports
 from systems.sae_rad.features import TopImages, Triples, owners, top_images
@@ -137,8 +138,8 @@ class SAERad:
     def _plan_features(self, train: TrainingSet) -> list[PlanLine]:
         sae = self.options.sae
         n, rows = self.encoder_dim(), min(sae.batch_size, max(len(train.cases), 1))
-        products = 8 * 2 * rows * n * (sae.expansion * n) * sae.steps  # dense: 3 forward, 5 back
-        amounts = {"TFLOP": products / 1e12, "steps": sae.steps, "embeddings": sae.steps * rows}
+        flops = compute.dense_flops(sae.architecture, n, sae.expansion * n, rows, sae.steps)
+        amounts = {"TFLOP": flops / 1e12, "steps": sae.steps, "embeddings": sae.steps * rows}
         shared = self._shared(train, leaving={"compose", "describe"})
         return [PlanLine("SAE training", amount, unit, shared) for unit, amount in amounts.items()]
 
@@ -415,8 +416,31 @@ class SAERad:
 
     def _feature_facts(self) -> Mapping[str, float]:
         assert self.trained is not None
-        sae = self.options.sae
-        return {**self.trained.facts, "expansion": float(sae.expansion), "sparsity": sae.sparsity}
+        return {
+            **self.trained.facts,
+            "expansion": float(self.options.sae.expansion),
+            "sparsity": self.options.sae.sparsity,
+            **self._compute_facts(self.trained),
+        }
+
+    def _compute_facts(self, trained: TrainedSAE) -> Mapping[str, float]:
+        """Return the operations of training and of a report (docs/compute.md)."""
+        sae, options, n_train = trained.sae, self.options.sae, len(self._z)
+        batch, features = min(options.batch_size, n_train), trained.facts.get("features_per_step")
+        training = compute.training(sae.architecture, sae.n, sae.m, batch, options.steps, features)
+        read = compute.product(1, sae.n, sae.m)
+        return training | self._encoding_facts(read, compute.product(1, sae.n, trained.facts["L0"]))
+
+    def _encoding_facts(self, read: float, exact: float = 0.0) -> dict[str, float]:
+        """Return the operations of embedding images and of reading features, where the encoder tells its own."""
+        flops = getattr(self._context.encoder(self.options.encoder), "flops", None)
+        return compute.encoding(flops() if flops is not None else None, len(self._z), read, exact)
+
+    def measured(self) -> Mapping[str, float | str]:
+        """Return what training the autoencoder took, and on what: its first time, however often it is loaded."""
+        took = self.trained.took if self.trained is not None else {}
+        names = {"seconds": "train_seconds", "device": "trained_on"}
+        return {name: took[key] for key, name in names.items() if took.get(key) is not None}
 
 
 def need_torch() -> None:

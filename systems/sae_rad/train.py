@@ -1,7 +1,8 @@
 """Training the sparse autoencoder on embeddings, with exact resume (appendix B.1 and B.3).
 
 A folder holds, while training, ``checkpoint.safetensors`` (weights, Adam's moments, and what is trained on what) and
-``training.jsonl`` (the curve); once done, the curve, ``sae.safetensors`` and, written last, ``training.json``.
+``training.jsonl`` (the curve); once done, the curve, ``sae.safetensors``, ``training-time.json`` (what it took, which
+differs each time it is done, as nothing else here does) and, written last, ``training.json``.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from torch.nn import functional as F
 
 from bench.contracts import Ticker
 from bench.errors import BenchError
-from bench.machine import versions
+from bench.machine import device_name, versions
 from bench.store import Appender, json_line, locked, read_json, read_lines, write_json, write_text
 from systems.sae_rad.checkpoint import read_tensors, write_tensors
 from systems.sae_rad.model import SAE, Parts, build
@@ -31,6 +32,7 @@ from systems.sae_rad.options import BOOKKEEPING, SAEOptions
 from systems.sae_rad.schedule import lr_at, rows_at, sparsity_at
 from systems.sae_rad.trained import (
     SAE_FILE,
+    TIME_FILE,
     TRAINING_FILE,
     Active,
     TrainedSAE,
@@ -72,8 +74,8 @@ def train(
         if (done := _finished(folder, recipe, device)) is not None:
             return done
         with matmul_precision(options.precision):
-            sae = _fit(_Fit(z, survey.scale, options, seed, recipe, folder, device), progress)
-        return _finish(sae, z, survey, options, recipe, folder, progress)
+            state = _fit(_Fit(z, survey.scale, options, seed, recipe, folder, device), progress)
+        return _finish(state, z, survey, options, recipe, folder, progress)
 
 
 def _finished(folder: Path, recipe: Mapping[str, Any], device: str) -> TrainedSAE | None:
@@ -169,6 +171,12 @@ class _State:
     step: int = 0
     losses: list[Tensor] = field(default_factory=list)
     """Losses since they were last checked: read in bulk, so that a GPU need not be waited for at each step."""
+    features: int | None = 0
+    """Features that steps computed with, added up over the steps; None where some step's were not counted."""
+    seconds: float | None = 0.0
+    """What the steps took; None where some step was not timed."""
+    devices: list[str] = field(default_factory=list)
+    """Names of what took the steps."""
 
     @classmethod
     def start(cls, fit: _Fit) -> _State:
@@ -194,6 +202,8 @@ class _State:
         self.adam.step()
         self.sae.project_decoder()
         self.losses.append(loss.detach())
+        if self.features is not None:
+            self.features += parts.h.shape[1]
         self.step += 1
         return parts
 
@@ -213,13 +223,35 @@ class _State:
         moments = {f"{m}.{name}": self.adam.state[p][m] for name, p in named.items() for m in _MOMENTS}
         return {name: p.detach() for name, p in named.items()} | moments
 
-    def restore(self, tensors: Mapping[str, Tensor], step: int) -> None:
-        """Become the state that `tensors` and `step` were taken of."""
+    def about(self) -> dict[str, Any]:
+        """Return what is no tensor."""
+        return {"step": self.step, "features": self.features, "seconds": self.seconds, "devices": self.devices}
+
+    def restore(self, tensors: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
+        """Become the state that `tensors` and `about` were taken of."""
+        step = about["step"]
         for name, p in self.sae.named_parameters():
             p.data.copy_(tensors[name])
             moments = {m: tensors[f"{m}.{name}"].to(p.device, copy=True) for m in _MOMENTS}
             self.adam.state[p] = {"step": torch.tensor(float(step), device=p.device), **moments}
-        self.step = step
+        self.step, self.features, self.seconds = step, about.get("features"), about.get("seconds")
+        self.devices = list(about.get("devices", ()))
+
+
+@dataclass
+class _Watch:
+    """Adds the time since it last looked to a state's seconds."""
+
+    state: _State
+    looked: float = field(default_factory=lambda: time.monotonic())
+
+    def look(self) -> float:
+        """Bring the state's seconds up to now, which is returned."""
+        now = time.monotonic()
+        if self.state.seconds is not None:
+            self.state.seconds += now - self.looked
+        self.looked = now
+        return now
 
 
 def _weight(step: int, fit: _Fit) -> float:
@@ -227,11 +259,13 @@ def _weight(step: int, fit: _Fit) -> float:
     return sparsity_at(step, fit.options) * (fit.recipe["n"] if fit.options.squared_error == "mean" else 1)
 
 
-def _fit(fit: _Fit, progress: Progress) -> SAE:
+def _fit(fit: _Fit, progress: Progress) -> _State:
     """Take all steps that are still to be taken, leaving a checkpoint after the last."""
     state = _State.start(fit)
     _resume(state, fit)
-    saved = time.monotonic()
+    state.devices = list(dict.fromkeys([*state.devices, device_name(fit.device)]))
+    watch = _Watch(state)
+    saved = watch.looked
     steps, every = fit.options.steps, fit.options.log_every
     title = f"Training the SAE ({fit.options.architecture}, {fit.recipe['m']} features)"
     with progress(title, steps, "steps") as bar, Appender(fit.folder / CURVE_FILE) as curve:
@@ -244,11 +278,12 @@ def _fit(fit: _Fit, progress: Progress) -> SAE:
                 curve.write(point := _point(state, parts, fit))
                 bar.note(f"loss {point['loss']:.4g}, L0 {point['L0']:.3g}")
             if time.monotonic() - saved >= fit.options.checkpoint_every_s or state.step == steps:
-                _check_losses(state, fit)
+                _check_losses(state, fit)  # a GPU has done the steps by then
+                watch.look()
                 _save(state, fit)
                 saved = time.monotonic()
             bar.advance()
-    return state.sae
+    return state
 
 
 def _point(state: _State, parts: Parts, fit: _Fit) -> dict[str, float]:
@@ -283,7 +318,7 @@ def _check_losses(state: _State, fit: _Fit) -> None:
 
 
 def _save(state: _State, fit: _Fit) -> None:
-    write_tensors(fit.folder / CHECKPOINT_FILE, state.tensors(), {"recipe": fit.recipe, "step": state.step})
+    write_tensors(fit.folder / CHECKPOINT_FILE, state.tensors(), {"recipe": fit.recipe, **state.about()})
 
 
 def _resume(state: _State, fit: _Fit) -> None:
@@ -292,14 +327,14 @@ def _resume(state: _State, fit: _Fit) -> None:
     if path.exists():
         tensors, about = read_tensors(path)
         _same_recipe(about["recipe"], fit.recipe, fit.folder)
-        state.restore(tensors, about["step"])
+        state.restore(tensors, about)
     curve = fit.folder / CURVE_FILE
     kept = [line for line in read_lines(curve) if line["step"] <= state.step]
     write_text(curve, "".join(json_line(line) for line in kept))
 
 
 def _finish(
-    sae: SAE,
+    state: _State,
     z: NDArray[Any],
     survey: Survey,
     options: SAEOptions,
@@ -308,7 +343,7 @@ def _finish(
     progress: Progress,
 ) -> TrainedSAE:
     """Measure the SAE on its training set, write it, and only then remove the checkpoint."""
-    sae.requires_grad_(False)
+    sae = state.sae.requires_grad_(False)
     with progress("Measuring the SAE", len(z), "embeddings") as bar:
         measured = evaluate(TrainedSAE(sae, survey.scale, {}), z, bar.advance)
     facts = {name: value for name, value in measured.items() if math.isfinite(value)} | {
@@ -319,8 +354,12 @@ def _finish(
         "steps": float(options.steps),
         "scale": survey.scale,
     }
+    if state.features is not None:
+        facts["features_per_step"] = state.features / options.steps
+    took = {"device": " and ".join(state.devices), "seconds": state.seconds}
+    write_json(folder / TIME_FILE, took)
     write_tensors(folder / SAE_FILE, sae.state_dict(), {"architecture": sae.architecture, "scale": survey.scale})
     machine = {"device": str(sae.b_dec.device), "threads": torch.get_num_threads(), "versions": versions()}
     write_json(folder / TRAINING_FILE, {"recipe": recipe, "facts": facts, "machine": machine})
     (folder / CHECKPOINT_FILE).unlink(missing_ok=True)
-    return TrainedSAE(sae, survey.scale, facts)
+    return TrainedSAE(sae, survey.scale, facts, took)

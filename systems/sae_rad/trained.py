@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -22,7 +22,7 @@ from bench.store import read_json
 from systems.sae_rad.checkpoint import read_tensors
 from systems.sae_rad.model import SAE
 
-SAE_FILE, TRAINING_FILE = "sae.safetensors", "training.json"
+SAE_FILE, TRAINING_FILE, TIME_FILE = "sae.safetensors", "training.json", "training-time.json"
 
 _BLOCK_ELEMENTS = 2**25
 """Elements of a [rows, m] block that is held at once (128 MiB of float32)."""
@@ -38,7 +38,11 @@ class TrainedSAE:
     scale: float
     """z_scaled = z * scale, so that E‖z_scaled‖ = √n over the training set."""
     facts: dict[str, float]
-    """What `evaluate` says of the training set, and n, features, n_parameters, n_train, steps, scale."""
+    """What `evaluate` says of the training set, and n, features, n_parameters, n_train, steps, scale; and
+    features_per_step, the mean number of features that a step computed with, of trainings that counted it."""
+    took: Mapping[str, Any] = field(default_factory=dict)
+    """What training took: "seconds" of all its steps, whichever process made them (None where not all were timed), and
+    "device"; empty for a training that was not timed at all."""
 
     @cached_property
     def readout(self) -> Readout:
@@ -147,7 +151,8 @@ def load(folder: Path, device: str) -> TrainedSAE:
         sae.load_state_dict(read_tensors(folder / SAE_FILE)[0])
     except RuntimeError as err:
         raise BenchError(f"{folder / SAE_FILE}: does not fit {TRAINING_FILE} beside it: {err}") from err
-    return TrainedSAE(sae.to(device).requires_grad_(False), facts["scale"], facts)
+    took = read_json(folder / TIME_FILE) if (folder / TIME_FILE).exists() else {}
+    return TrainedSAE(sae.to(device).requires_grad_(False), facts["scale"], facts, took)
 
 
 def check_rows(z: NDArray[Any], n: int | None, what: str) -> None:

@@ -1,0 +1,228 @@
+"""Operations, times and costs: formulas against PyTorch's own counter, numbers worked out by hand, and the paper's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+torch = pytest.importorskip("torch")
+transformers = pytest.importorskip("transformers")
+
+from test_sae_train import Bars, Stop, embeddings, stop_after  # noqa: E402
+from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
+
+from bench.context import RunContext  # noqa: E402
+from systems.encoders import compute as encoders  # noqa: E402
+from systems.encoders.pixels import Pixels, PixelsOptions  # noqa: E402
+from systems.encoders.untrained import Untrained, UntrainedOptions  # noqa: E402
+from systems.sae_rad import compute  # noqa: E402
+from systems.sae_rad import train as training  # noqa: E402
+from systems.sae_rad.model import SAE, build  # noqa: E402
+from systems.sae_rad.options import Architecture, SAEOptions  # noqa: E402
+
+ARCHITECTURES: tuple[Architecture, ...] = ("sae-rad", "standard", "gated", "conerly")
+PAPER = {"n": 768, "m": 49_152, "batch": 2048, "steps": 200_000}
+N, M, ROWS = 12, 48, 20
+
+
+def counted(work: Any) -> int:
+    """Return the operations that PyTorch counts while `work` is called."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return int(counter.get_total_flops())
+
+
+# ------------------------------------------------------------------ training
+
+
+def test_forward_only_is_the_papers_number() -> None:
+    flops = compute.forward_flops(**PAPER)
+    assert flops == 2 * 2 * 768 * 49_152 * 2048 * 200_000 == 61_847_529_062_400_000
+    assert float(f"{flops / 1e12:.1g}") == 60_000  # as Table 4 prints it
+    assert float(f"{compute.dense_flops('sae-rad', **PAPER) / 1e12:.1g}") == 200_000
+    with_auxiliary = compute.product(2048, 768, 49_152) * 3 * 200_000
+    assert float(f"{with_auxiliary / 1e12:.1g}") == 90_000
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_dense_training_is_what_pytorch_counts(architecture: Architecture, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forward and backward with all features at once, as a trainer without our shortcut computes."""
+    monkeypatch.setattr(SAE, "_firing", lambda self, x: None)
+    sae = build(architecture, N, M, torch.Generator().manual_seed(0))
+    z = torch.randn(ROWS, N)
+    products = compute.PRODUCTS[architecture]
+    assert counted(lambda: sae.loss(z, 0.1)) == products.forward * compute.product(ROWS, N, M)
+    assert counted(lambda: sae.loss(z, 0.1)[0].backward()) == compute.dense_flops(architecture, N, M, ROWS, 1)
+
+
+def fit(folder: Path, **options: Any) -> training._Fit:
+    return training._Fit(embeddings(), 1.0, SAEOptions(batch_size=ROWS, **options), 0, {"n": 12, "m": M}, folder, "cpu")
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("silent", [0, 30])
+def test_our_step_is_what_pytorch_counts(tmp_path: Path, architecture: Architecture, silent: int) -> None:
+    """With few features firing only these are computed with; with most firing, all are, after one product more."""
+    one = fit(tmp_path, architecture=architecture)
+    state = training._State.start(one)
+    with torch.no_grad():
+        state.sae.b_enc[:silent] = -100.0
+    flops = counted(lambda: state.advance(one))
+    features = state.features
+    assert features is not None
+    assert features == M if silent == 0 else 0 < features <= M - silent
+    assert flops == compute.step_flops(architecture, 12, M, ROWS, 1, features)
+
+
+SMALL: dict[str, Any] = {"expansion": 4, "steps": 30, "batch_size": 16, "lr": 5e-2, "sparsity": 200.0, "log_every": 5}
+
+
+def test_a_whole_training_is_what_pytorch_counts(tmp_path: Path) -> None:
+    options = SAEOptions(**SMALL)
+    done: list[Any] = []
+
+    def steps() -> None:
+        one = training._Fit(
+            embeddings(), 1.0, options, 0, {"n": 12, "m": M, "format": 1, "architecture": "sae-rad"}, tmp_path, "cpu"
+        )
+        done.append(training._fit(one, Bars()))
+
+    flops = counted(steps)
+    (state,) = done
+    found = compute.training("sae-rad", 12, M, 16, 30, state.features / 30)
+    assert found["train_flops_step"] == pytest.approx(flops, rel=1e-12)
+    assert M > state.features / 30 > 0, "some steps computed with some of the features"
+
+
+# ------------------------------------------------------------------ what training took
+
+
+def train(folder: Path, **options: Any) -> Any:
+    return training.train(
+        embeddings(), SAEOptions(**SMALL | options), folder=folder, device="cpu", seed=0, progress=Bars()
+    )
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """A clock by which every step takes 2 seconds."""
+    now, taken = [100.0], training._Fit.batch
+
+    def batch(self: Any, step: int) -> Any:
+        now[0] += 2.0
+        return taken(self, step)
+
+    monkeypatch.setattr(training._Fit, "batch", batch)
+    monkeypatch.setattr(training.time, "monotonic", lambda: now[0])
+    return now
+
+
+def test_a_killed_and_resumed_training_tells_the_whole_time(
+    tmp_path: Path, clock: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", stop_after(12, training._save))  # the 13th step is lost
+        with pytest.raises(Stop):
+            train(tmp_path, checkpoint_every_s=0)
+    clock[0] += 5000.0  # the night in between
+    cut = train(tmp_path)
+    assert cut.took["seconds"] == 60.0
+    assert cut.took["device"].startswith("cpu ")
+    whole = train(tmp_path / "whole")
+    assert whole.took["seconds"] == 60.0
+    assert cut.facts == whole.facts
+    assert 0 < cut.facts["features_per_step"] <= M
+
+
+def test_a_cached_dictionary_keeps_its_first_time(tmp_path: Path, clock: list[float]) -> None:
+    first = train(tmp_path)
+    clock[0] += 5000.0
+    assert train(tmp_path).took == first.took
+    assert training.load(tmp_path, "cpu").took == first.took
+
+
+def test_a_checkpoint_without_time_gives_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A training begun by a version that counted and timed nothing: what its first steps took is not known."""
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "_save", stop_after(3, training._save))
+        with pytest.raises(Stop):
+            train(tmp_path, checkpoint_every_s=0)
+    tensors, about = training.read_tensors(tmp_path / training.CHECKPOINT_FILE)
+    old = {"recipe": about["recipe"], "step": about["step"]}
+    training.write_tensors(tmp_path / training.CHECKPOINT_FILE, tensors, old)
+    done = train(tmp_path)
+    assert done.took["seconds"] is None
+    assert "features_per_step" not in done.facts
+    assert "train_flops_step" not in compute.training("sae-rad", 12, M, 16, 30, done.facts.get("features_per_step"))
+
+
+# ------------------------------------------------------------------ encoders
+
+SIZES = {"hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "image_size": 56, "patch_size": 14}
+MODELS: dict[str, Any] = {
+    "dinov2": lambda: transformers.Dinov2Config(**SIZES),
+    "dinov2 with SwiGLU": lambda: transformers.Dinov2Config(**SIZES, use_swiglu_ffn=True, mlp_ratio=3),
+    "dinov2 with registers": lambda: transformers.Dinov2WithRegistersConfig(**SIZES, num_register_tokens=3),
+    "vit": lambda: transformers.ViTConfig(**SIZES, intermediate_size=80),
+    "deit": lambda: transformers.DeiTConfig(**SIZES, intermediate_size=80),
+}
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("size", [(56, 56), (84, 56)])
+def test_a_vision_transformer_is_what_pytorch_counts(name: str, size: tuple[int, int]) -> None:
+    if size != (56, 56) and not name.startswith("dinov2"):
+        pytest.skip("takes images of its own size only")
+    config = MODELS[name]()
+    # eager: the counter does not see into the fused attention of CPUs
+    model = transformers.AutoModel.from_config(config, attn_implementation="eager").eval()
+    with torch.inference_mode():
+        assert counted(lambda: model(pixel_values=torch.zeros(1, 3, *size))) == encoders.model_flops(config, size)
+
+
+def test_rad_dino_by_hand() -> None:
+    """ViT-B/14 at 518 pixels: 37² patches and a class token; the paper's 0.1 leaves out scores and counts once."""
+    tokens, layers, width = 37 * 37 + 1, 12, 768
+    weights = layers * 12 * width**2 * tokens
+    scores = layers * 2 * tokens**2 * width
+    patches = 37 * 37 * 3 * 14**2 * width
+    flops = encoders.model_flops(transformers.Dinov2Config(image_size=518), (518, 518))
+    assert flops == 2 * (weights + scores + patches) == 303_147_436_032
+    assert f"{weights / 1e12:.1g}" == "0.1"
+    assert f"{flops / 1e12:.1g}" == "0.3"
+
+
+@pytest.mark.parametrize(
+    ("settings", "size"),
+    [
+        ({"do_center_crop": True, "size": {"shortest_edge": 518}, "crop_size": {"height": 518, "width": 518}}, 518),
+        ({"size": {"shortest_edge": 256}, "crop_size": 224}, 224),
+        ({"size": {"height": 384, "width": 384}}, 384),
+        ({"do_center_crop": False, "size": {"height": 64, "width": 64}, "crop_size": 56}, 64),
+        ({"image_processor": {"size": {"height": 64, "width": 64}}}, 64),
+        ({"size": {"shortest_edge": 518}}, None),
+        ({}, None),
+    ],
+)
+def test_the_size_that_a_processor_gives(settings: dict[str, Any], size: int | None) -> None:
+    assert encoders.processed_size(settings) == (None if size is None else (size, size))
+
+
+def test_an_architecture_that_is_not_counted_gives_none() -> None:
+    assert encoders.model_flops(transformers.ResNetConfig(), (224, 224)) is None
+
+
+def test_an_encoder_tells_its_own(context: RunContext) -> None:
+    encoder = Untrained(UntrainedOptions(like="small", layers=1, image_size=28), context)
+    with torch.inference_mode():
+        model = encoder._network.model
+        model.set_attn_implementation("eager")
+        assert encoder.flops() == counted(lambda: model(pixel_values=torch.zeros(1, 3, 28, 28)))
+
+
+def test_pixels_by_hand(context: RunContext) -> None:
+    twelve_maps = 12 * (8 * 192 * 192 + 8 * 192 * 6)
+    brightness = 16 * 192 * 192 + 16 * 192 * 12
+    assert Pixels(PixelsOptions(), context).flops() == 2 * (twelve_maps + brightness)

@@ -1,0 +1,1 @@
+"""Meta-evaluation: how far metrics agree with the errors that radiologists counted in reports (``bench meta``)."""

@@ -17,11 +17,15 @@ if TYPE_CHECKING:
     from bench.plots.picture import Numbers
     from bench.plots.runs import Scored
 
+    _FloatType = click.ParamType[float]
+else:
+    _FloatType = click.ParamType  # not generic before click 8.2
+
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 WIDTHS = {"single": 89.0, "double": 183.0}
 
 
-class Width(click.ParamType):
+class Width(_FloatType):
     """Millimetres, or "single" or "double" for one or two columns of a page."""
 
     name = "MM"
@@ -138,6 +142,40 @@ def forest(
         found = kind.differences(read, settings, baseline=baseline, metrics=metrics, full=columns == "full")
     else:
         found = kind.of_runs(read, baseline=baseline, metrics=metrics, full=columns == "full")
+    _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
+
+
+@plot.command()
+@_shared
+@_metrics
+@_baseline
+@click.option(
+    "--scale",
+    type=click.Choice(["own", "common"]),
+    default="own",
+    show_default=True,
+    help="Each axis has its own numbers, or all have the same.",
+)
+def radar(
+    runs: tuple[Path, ...],
+    out: Path,
+    data: Path | None,
+    width: float,
+    metrics: str | None,
+    columns: str,
+    baseline: str | None,
+    scale: Literal["own", "common"],
+) -> None:
+    """Scores as a radar: an axis a column, a line a run, intervals as bands.
+
+    Each axis is linear and begins at 0 (below it where a score is), its numbers stand at its end, and outwards is
+    better. More than four runs are drawn side by side, each with the first. Runs on other cases, or scored otherwise,
+    are refused.
+    """
+    from bench.plots import radar as kind
+
+    file, read = _begin(runs, out, data)
+    found = kind.of_runs(read, baseline=baseline, metrics=metrics, full=columns == "full", scale=scale)
     _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
 
 

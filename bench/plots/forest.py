@@ -1,4 +1,4 @@
-"""Forest plots: a panel a column, a row a system, a point a score with its interval; what is not compared stands apart."""
+"""Forest plots: a panel a column, a row a system, a point a score with its interval; the incomparable stands apart."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench import compare
 from bench.errors import BenchError
 from bench.plots import runs as reading
+from bench.plots import scales
 from bench.plots.picture import inches
 from bench.plots.runs import Scored
 
@@ -104,9 +105,7 @@ def of_runs(
         Block(name, tuple(_rows(block, keys, base, its)))
         for name, block, base, its in zip(names, blocks, strong, kinds, strict=True)
     )
-    panels = tuple(
-        Panel(reading.heading(ordered, key), "higher" if _higher(ordered, key) else "lower") for key in keys
-    )
+    panels = tuple(Panel(reading.heading(ordered, key), "higher" if _higher(ordered, key) else "lower") for key in keys)
     told = list(dict.fromkeys(row.label for block in drawn for row in block.rows if row.strong))
     scale = _scale(ordered, keys)
     notes = [f"Points: scores{scale}{f'; bars: {interval}' if interval else ''}."]
@@ -114,7 +113,7 @@ def of_runs(
         notes[0] += f" Dashed line: {', '.join(told)}."
     if len(blocks) > 1:
         notes.append("The blocks are of different cases or references: compare within a block only.")
-    notes += _otherwise(blocks, kinds)
+    notes += _otherwise(kinds)
     notes += reading.missing(ordered, keys) + reading.origins([run.run for run in ordered])
     rows = tuple(_numbers(blocks, names, keys, strong, kinds))
     return Forest(panels, drawn, tuple(notes), rows)
@@ -131,7 +130,8 @@ def _scale(runs: Sequence[Scored], keys: Sequence[str]) -> str:
         only = next(iter(scales.values()))
         return "" if only == 1 else f" × {only:g}"
     told = [
-        f"{', '.join(key for key in keys if scales[key] == scale)} × {scale:g}" for scale in sorted(set(scales.values()))
+        f"{', '.join(key for key in keys if scales[key] == scale)} × {scale:g}"
+        for scale in sorted(set(scales.values()))
     ]
     return f" ({'; '.join(told)})"
 
@@ -169,7 +169,7 @@ def kind_mark(kind: int) -> str:
     return "" if kind == 0 else chr(ord("a") + (kind - 1) % 26)
 
 
-def _otherwise(blocks: Sequence[Sequence[Scored]], kinds: Sequence[Mapping[str, Mapping[str, int]]]) -> list[str]:
+def _otherwise(kinds: Sequence[Mapping[str, Mapping[str, int]]]) -> list[str]:
     """Say which points were scored otherwise than the first of their block."""
     told: dict[str, None] = {}
     for its in kinds:
@@ -231,10 +231,9 @@ def differences(
         for run in ordered[1:]
     )
     panels = tuple(Panel(c.heading, "higher" if c.higher_is_better else "lower", zero=True) for c in columns)
-    heading = f"Difference from {first} on {reading.counted(len(found.ids), 'shared case')} of "
-    heading += reading.counted(len(set(found.groups)), "patient")
     summary = ordered[0].run.summary
-    heading += f" ({summary['dataset']} {summary['split']})"
+    heading = f"{summary['dataset']} {summary['split']}: change from {first}, "
+    heading += reading.counted(len(found.ids), "shared case")
     numbers = [
         {
             "run": c.run,
@@ -291,6 +290,8 @@ _GAP = 0.16
 _ROW = 0.155
 _FOOT = 0.30
 """Inches below a panel for the labels of its axis and the side that is better."""
+_BETWEEN = 0.08
+"""Inches between panels and those below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,15 +320,15 @@ def draw(forest: Forest, width_mm: float) -> Figure:
     width = inches(width_mm)
     layout = _layout(forest, width)
     bands = math.ceil(len(forest.panels) / layout.across)
-    titles = [
-        style.fold(_title(panel), layout.panel + _GAP * 0.7, style.SIZE, "bold") for panel in forest.panels
-    ]
+    titles = [style.fold(_title(panel), layout.panel + _GAP * 0.7, style.SIZE, "bold") for panel in forest.panels]
     heads = [
         style.height_of(max(map(len, titles[band * layout.across : (band + 1) * layout.across]))) + 0.03
         for band in range(bands)
     ]
     notes = style.folded_notes(forest.notes, width)
-    total = style.MARGIN + sum(heads) + bands * (layout.rows + _FOOT) + (bands - 1) * 0.12 + style.notes_height(notes)
+    total = (
+        style.MARGIN + sum(heads) + bands * (layout.rows + _FOOT) + (bands - 1) * _BETWEEN + style.notes_height(notes)
+    )
     sheet = style.Sheet(width, total + style.MARGIN)
     top = style.MARGIN
     for band in range(bands):
@@ -345,7 +346,7 @@ def draw(forest: Forest, width_mm: float) -> Figure:
             axes.set_label(forest.panels[number].heading)
             _draw_panel(axes, forest, layout, number)
             _draw_better(sheet, forest.panels[number], middle, top + layout.rows + 0.15)
-        top += layout.rows + _FOOT + 0.12
+        top += layout.rows + _FOOT + _BETWEEN
     style.put_notes(sheet, notes)
     return sheet.figure
 
@@ -361,15 +362,16 @@ def _layout(forest: Forest, width: float) -> _Layout:
     weights = ["bold" if row.strong else "normal" for row in rows]
     widest = max(style.width_of(style.shown(row.label), style.SIZE, w) for row, w in zip(rows, weights, strict=True))
     labels = min(widest + 0.02, max(0.36 * width, 0.9))
-    lines = tuple(
-        tuple(style.fold(row.label, labels, style.SIZE, w)) for row, w in zip(rows, weights, strict=True)
-    )
+    lines = tuple(tuple(style.fold(row.label, labels, style.SIZE, w)) for row, w in zip(rows, weights, strict=True))
     room = width - 2 * style.MARGIN - labels - 0.14 + _GAP
     fit = max(1, int((room - 0.08) / (_LEAST + _GAP)))
     bands = math.ceil(len(forest.panels) / fit)
     across = math.ceil(len(forest.panels) / bands)
     panel = (room - 0.08) / across - _GAP
-    at, middles, headings, spans = 0.0, [], [], []
+    at = 0.0
+    middles: list[float] = []
+    headings: list[tuple[float, tuple[str, ...]]] = []
+    spans: list[tuple[float, float]] = []
     texts = iter(lines)
     for block in forest.blocks:
         heading = tuple(style.fold(block.heading, width - 2 * style.MARGIN, style.SMALL, "bold"))
@@ -414,12 +416,12 @@ def _draw_panel(axes: Axes, forest: Forest, layout: _Layout, number: int) -> Non
     values = [
         put(v) for block in points for p in block for v in (p.value, p.low, p.high) if v is not None and _fits(panel, v)
     ]
-    low, high = style.limits([*values, *([0.0] * panel.zero)] or [0.0, 1.0])
+    low, high = scales.limits([*values, *([0.0] * panel.zero)] or [0.0, 1.0])
     axes.set_xlim(low, high)
     axes.set_ylim(layout.rows, 0)
     axes.spines["left"].set_visible(False)
     axes.set_yticks([])
-    choose, text = (style.powers, style.power_text) if panel.log else (style.ticks, style.tick_text)
+    choose, text = (style.powers, scales.power_text) if panel.log else (style.ticks, scales.tick_text)
     marks = choose(low, high, layout.panel, _GAP / 2 - 0.02) if values else []
     axes.set_xticks(marks, [text(mark) for mark in marks])
     for block, (upper, lower) in zip(forest.blocks, layout.spans, strict=True):
@@ -435,8 +437,8 @@ def _draw_panel(axes: Axes, forest: Forest, layout: _Layout, number: int) -> Non
     for row, middle in zip(rows, layout.middles, strict=True):
         point = row.points[number]
         if point.value is None or not _fits(panel, point.value):
-            text = point.absent if point.value is None else style.tick_text(point.value)
-            _draw_absent(axes, text, middle)
+            absent = point.absent if point.value is None else scales.tick_text(point.value)
+            _draw_absent(axes, absent, middle)
         else:
             _draw_point(axes, point, middle, put, strong=row.strong)
 

@@ -263,7 +263,9 @@ def _settings(run: Scored) -> dict[str, Any]:
             "bootstrap": int(given.get("bootstrap", 0)),
         }
     except (TypeError, ValueError):
-        raise BenchError(f"{run.run.folder / 'summary.json'}: run: not as a run writes it: the run is damaged") from None
+        raise BenchError(
+            f"{run.run.folder / 'summary.json'}: run: not as a run writes it: the run is damaged"
+        ) from None
 
 
 def _unit(cluster: str) -> str:

@@ -11,6 +11,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from typing import Any
 
 import matplotlib as mpl
@@ -20,6 +21,8 @@ from matplotlib.backends.backend_agg import RendererAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import MaxNLocator
+
+from bench.plots.scales import power_text, tick_text
 
 INK, SOFT, FAINT = "#1b1f24", "#59636e", "#dfe3e8"
 COLOURS = ("#004488", "#bb5566", "#ddaa33", "#000000")
@@ -47,8 +50,8 @@ OTHER_FAMILIES = (
 def styled() -> Iterator[None]:
     """Draw and write within this: matplotlib's own defaults and ours, whatever the user's matplotlibrc says."""
     backend = ("backend", "backend_fallback", "interactive", "toolbar", "webagg.", "timezone")
-    defaults = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(backend)}
-    ours = {
+    defaults: dict[Any, Any] = {key: value for key, value in mpl.rcParamsDefault.items() if not key.startswith(backend)}
+    ours: dict[Any, Any] = {
         "axes.edgecolor": SOFT,
         "axes.formatter.use_mathtext": False,
         "axes.labelcolor": INK,
@@ -112,8 +115,9 @@ def shown(text: str) -> str:
 
 
 @cache
-def _renderer() -> RendererAgg:
-    return RendererAgg(16, 16, 300)
+def _renderer() -> Any:
+    make: Any = RendererAgg
+    return make(16, 16, 300)
 
 
 @cache
@@ -175,7 +179,11 @@ def _broken(piece: str, width: float, size: float, weight: str) -> list[str]:
     """Cut a piece that is wider than a line; a combining character stays with the one before it."""
     lines = [""]
     for char in piece:
-        if lines[-1] and not unicodedata.combining(char) and width_of((lines[-1] + char).rstrip(), size, weight) > width:
+        if (
+            lines[-1]
+            and not unicodedata.combining(char)
+            and width_of((lines[-1] + char).rstrip(), size, weight) > width
+        ):
             lines.append("")
         lines[-1] += char
     return lines
@@ -228,40 +236,6 @@ def put_notes(sheet: Sheet, lines: Sequence[str]) -> None:
 
 # ------------------------------------------------------------------ scales
 
-_NICE = (1, 1.2, 1.5, 2, 2.5, 3, 4, 5, 6, 8, 10)
-
-
-def nice_above(value: float) -> float:
-    """Return a round number not below a positive value."""
-    if value <= 0:
-        return 0.0
-    unit = 10.0 ** math.floor(math.log10(value))
-    return next(step * unit for step in _NICE if step * unit >= value * (1 - 1e-12))
-
-
-_SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
-
-
-def tick_text(value: float) -> str:
-    """Return a round number in short: "0.25", "−2", "200K", "10⁻⁵"."""
-    size = abs(value)
-    if size >= 1e15 or 0 < size < 1e-3:
-        mantissa, _, exponent = f"{value:.2e}".partition("e")
-        mantissa = mantissa.rstrip("0").rstrip(".")
-        times = "" if mantissa == "1" else f"{mantissa}×"
-        text = f"{times}10{str(int(exponent)).translate(_SUPERSCRIPT)}"
-    else:
-        unit, letter = next(((u, c) for u, c in ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e4, "K")) if size >= u), (1, ""))
-        text = f"{value / (1e3 if letter == 'K' else unit):g}{letter}"
-    return text.replace("-", "−")
-
-
-def limits(values: Sequence[float], *, share: float = 0.06) -> tuple[float, float]:
-    """Return the ends of an axis that shows all values with some room beside them."""
-    low, high = min(values), max(values)
-    room = (high - low) * share or abs(high) * 0.1 or 1.0
-    return low - room, high + room
-
 
 def ticks(low: float, high: float, length: float, beyond: float = 0.05) -> list[float]:
     """Return round values of an axis of `length` inches whose labels fit side by side.
@@ -269,7 +243,9 @@ def ticks(low: float, high: float, length: float, beyond: float = 0.05) -> list[
     No label reaches further than `beyond` inches over the axis's ends.
     """
     for most in (6, 5, 4, 3, 2, 1):
-        found = [float(v) for v in MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high]
+        found = [
+            float(v) for v in MaxNLocator(most, steps=[1, 2, 2.5, 5, 10]).tick_values(low, high) if low <= v <= high
+        ]
         kept = _fitting(found, low, high, length, beyond)
         if kept is not None:
             return kept
@@ -286,11 +262,6 @@ def powers(low: float, high: float, length: float, beyond: float = 0.05) -> list
     return []
 
 
-def power_text(exponent: float) -> str:
-    """Return 4 as "10⁴"."""
-    return f"10{str(int(exponent)).translate(_SUPERSCRIPT)}"
-
-
 def _fitting(
     values: Sequence[float], low: float, high: float, length: float, beyond: float, *, power: bool = False
 ) -> list[float] | None:
@@ -301,6 +272,6 @@ def _fitting(
         middle, half = (value - low) / (high - low) * length, width_of(text(value), TINY) / 2
         if middle - half >= -beyond and middle + half <= length + beyond:
             spans.append((middle - half, middle + half, value))
-    if any(after[0] - before[1] < 0.05 for before, after in zip(spans, spans[1:], strict=False)):
+    if any(after[0] - before[1] < 0.05 for before, after in pairwise(spans)):
         return None
     return [value for _, _, value in spans]

@@ -135,13 +135,13 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN]) + more
 
 
-def context_of(folder: Path, recorded: Mapping[str, Any]) -> RunContext:
+def context_of(folder: Path, recorded: Mapping[str, Any], made: type[RunContext] = RunContext) -> RunContext:
     """Return a context that builds the parts of a run again, as its run.json records them.
 
     It knows what the run knew of its data: text of a credentialed dataset is kept from a remote model here too.
     """
     config = recorded.get("config", {})
-    context = RunContext(
+    context = made(
         workdir=folder / "work",
         cache_root=cache_root(),
         parts={name: config.get(name) or {} for name in PARTS},

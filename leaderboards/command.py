@@ -11,12 +11,20 @@ import click
 
 if TYPE_CHECKING:
     from leaderboards.model import Table
+    from leaderboards.significance import PairedTest
 
 DEFAULT_RUNS = Path("runs")
-SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": "html"}
+PICTURES = ("png", "pdf")
+SUFFIXES = {".md": "md", ".csv": "csv", ".tex": "tex", ".html": "html", ".htm": "html", ".png": "png", ".pdf": "pdf"}
 
 
-COMMANDS = {"show": "leaderboards.command:show"}
+COMMANDS = {
+    "show": "leaderboards.command:show",
+    "add": "leaderboards.living.commands:add",
+    "check": "leaderboards.living.commands:check",
+    "publish": "leaderboards.living.commands:publish",
+    "rexrank": "leaderboards.rexrank:rexrank",
+}
 """Name of a command below ``bench leaderboard`` → "module:attribute", imported when it is called."""
 
 
@@ -46,6 +54,7 @@ def leaderboard() -> None:
     \b
     bench leaderboard                 the tables there are
     bench leaderboard table1          one of them; the name "show" may be left out
+    bench leaderboard ./mine.yaml     a table of your own
     """
 
 
@@ -61,8 +70,9 @@ def leaderboard() -> None:
 @click.option(
     "--format",
     "fmt",
-    type=click.Choice(["md", "csv", "tex", "html"]),
-    help="Default: by the suffix of --out; else a drawn table on a terminal, md elsewhere.",
+    type=click.Choice(["md", "csv", "csv-long", "tex", "html", *PICTURES]),
+    help="Default: by the suffix of --out; else a drawn table on a terminal, md elsewhere. csv: a row a system; "
+    "csv-long: a row a number, for data frames. png and pdf need --out.",
 )
 @click.option(
     "--columns",
@@ -70,22 +80,46 @@ def leaderboard() -> None:
     default="default",
     help="full: also RadFact precision and recall, and variants of metrics.",
 )
+@click.option(
+    "--baseline",
+    metavar="LABEL",
+    help="Mark what differs significantly from this run: in pairs by patient, corrected by Holm's method.",
+)
+@click.option(
+    "--trials",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Swaps behind each p-value of --baseline. Default: 10,000.",
+)
+@click.option("--published/--no-published", default=True, help="Whether published rows are shown. Default: yes.")
+@click.option("--intervals/--no-intervals", default=True, help="Whether intervals are shown. Default: yes.")
 @click.option("--out", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead.")
-def show(name: str | None, runs_dir: Path | None, fmt: str | None, columns: str, out: Path | None) -> None:
+def show(
+    name: str | None,
+    runs_dir: Path | None,
+    fmt: str | None,
+    columns: str,
+    baseline: str | None,
+    trials: int | None,
+    published: bool,
+    intervals: bool,
+    out: Path | None,
+) -> None:
     """Show a table: published rows, and those of your runs beside them.
 
-    NAME is table1 … table5, or controls; without it the known tables are listed.
+    NAME is a table that comes with the package (without it they are listed), or a YAML file that defines one.
     """
     if name is None:
         _list()
         return
-    table = _build(name, runs_dir, columns)
+    how = _destination(fmt, out)
+    table = _build(name, runs_dir, columns, _test(baseline, trials), published=published, intervals=intervals)
     if out is not None:
-        _write(table, fmt, out)
+        _write(table, how, out)
     elif fmt is None and sys.stdout.isatty():
         _draw(table)
     else:
-        _print(table, fmt or "md")
+        _print(table, how)
 
 
 def _list() -> None:
@@ -95,7 +129,41 @@ def _list() -> None:
         click.echo(f"{name}  {title}")
 
 
-def _build(name: str, runs_dir: Path | None, columns: str) -> Table:
+def _destination(fmt: str | None, out: Path | None) -> str:
+    """Return the format to write, before anything is read. Raises BenchError where it cannot be written there."""
+    from bench.errors import BenchError
+
+    if out is None:
+        if fmt in PICTURES:
+            raise BenchError(f"--format {fmt}: a picture is written to a file: add --out table.{fmt}")
+        return fmt or "md"
+    if not out.parent.is_dir():
+        raise BenchError(f"--out {out}: there is no folder {out.parent}")
+    if out.is_dir():
+        raise BenchError(f"--out {out}: is a folder; name a file")
+    known = fmt or SUFFIXES.get(out.suffix.lower())
+    if known is None:
+        raise BenchError(f"--out {out}: the suffix tells no format; add --format md, csv, csv-long, tex or html")
+    if known in PICTURES and out.suffix.lower() != f".{known}":
+        raise BenchError(f"--out {out}: a picture's file ends in its format: {out.with_suffix(f'.{known}')}")
+    return known
+
+
+def _test(baseline: str | None, trials: int | None) -> PairedTest | None:
+    from bench.errors import BenchError
+
+    if baseline is None:
+        if trials is not None:
+            raise BenchError("--trials: there is nothing to test; add --baseline LABEL")
+        return None
+    from leaderboards.significance import TRIALS, PairedTest
+
+    return PairedTest(baseline, trials or TRIALS)
+
+
+def _build(
+    name: str, runs_dir: Path | None, columns: str, test: PairedTest | None, *, published: bool, intervals: bool
+) -> Table:
     """Build the table; only a folder that was asked for has to exist."""
     from dataclasses import replace
     from typing import cast
@@ -104,7 +172,7 @@ def _build(name: str, runs_dir: Path | None, columns: str) -> Table:
     from leaderboards.tables import Columns, build
 
     folder = runs_dir or (DEFAULT_RUNS if DEFAULT_RUNS.is_dir() else None)
-    table = build(name, folder, cast(Columns, columns))
+    table = build(name, folder, cast(Columns, columns), published=published, intervals=intervals, test=test)
     if folder is None:
         remains = what_remains(any(table.rows()))
         note = f"There is no folder {DEFAULT_RUNS} here: {remains}. --runs DIR names another."
@@ -112,19 +180,16 @@ def _build(name: str, runs_dir: Path | None, columns: str) -> Table:
     return table
 
 
-def _write(table: Table, fmt: str | None, out: Path) -> None:
-    from bench.errors import BenchError
-    from bench.store import write_text
-    from leaderboards.renderers import render
+def _write(table: Table, fmt: str, out: Path) -> None:
+    if fmt in PICTURES:
+        from leaderboards import figures
 
-    if not out.parent.is_dir():
-        raise BenchError(f"--out {out}: there is no folder {out.parent}")
-    if out.is_dir():
-        raise BenchError(f"--out {out}: is a folder; name a file")
-    fmt = fmt or SUFFIXES.get(out.suffix.lower())
-    if fmt is None:
-        raise BenchError(f"--out {out}: the suffix tells no format; add --format md, csv, tex or html")
-    write_text(out, render(table, fmt))
+        figures.write(table, out)
+    else:
+        from bench.store import write_text
+        from leaderboards.renderers import render
+
+        write_text(out, render(table, fmt))
     click.echo(f"{table.name} written to {out}", err=True)
     _tell_notes(table, fmt)
 
@@ -138,7 +203,7 @@ def _print(table: Table, fmt: str) -> None:
 
 def _tell_notes(table: Table, fmt: str) -> None:
     """Tell on standard error what CSV has no place for."""
-    if fmt == "csv":
+    if fmt in ("csv", "csv-long"):
         for note in table.notes:
             click.echo(f"- {note}", err=True)
 

@@ -1,0 +1,8 @@
+"""x."""
+
+import click
+
+
+@click.group()
+def rexrank() -> None:
+    """Exchange with ReXrank."""

@@ -179,6 +179,51 @@ def radar(
     _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
 
 
+@plot.command()
+@_shared
+@_metrics
+@click.option(
+    "--coefficient",
+    type=click.Choice(["spearman", "kendall"]),
+    default="spearman",
+    show_default=True,
+    help="Spearman's ρ or Kendall's τ_b.",
+)
+@_draws(1000)
+@_confidence
+@_seed
+def correlation(
+    runs: tuple[Path, ...],
+    out: Path,
+    data: Path | None,
+    width: float,
+    metrics: str | None,
+    columns: str,
+    coefficient: Literal["spearman", "kendall"],
+    draws: int,
+    confidence: float,
+    seed: int,
+) -> None:
+    """How far columns order the same reports alike: rank correlation over cases, as a heat map.
+
+    The reports of several runs are put together. Columns that are lower-is-better are turned, so that a positive
+    number means agreement. Where all cases have the same value the correlation is undefined, and drawn as such.
+    """
+    from bench.plots import correlation as kind
+
+    file, read = _begin(runs, out, data)
+    found = kind.of_runs(
+        read,
+        coefficient=coefficient,
+        metrics=metrics,
+        full=columns == "full",
+        draws=draws,
+        confidence=confidence,
+        seed=seed,
+    )
+    _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
+
+
 # ------------------------------------------------------------------ around each kind
 
 

@@ -94,7 +94,9 @@ def of_runs(
     intervals = tuple(tuple(_interval(run, key) for key in drawn) for run in ordered)
     labels = tuple(reading.row_names(ordered))
     notes = [f"{ordered[0].population}."]
-    how = "The scale is printed at each axis, centre → rim; outwards is better."
+    how = (
+        f"{'The numbers at an axis are those at centre and rim; o' if len(runs) <= OVERLAID else 'O'}utwards is better."
+    )
     notes.append(f"{how} Bands: {interval}." if interval else how)
     notes += reading.missing(ordered, keys) + reading.origins([run.run for run in ordered])
     return Radar(spokes, labels, values, intervals, tuple(notes), tuple(_numbers(ordered, labels, spokes)))
@@ -135,7 +137,7 @@ def _ends(values: Sequence[float]) -> tuple[float, float]:
     """Return round ends about the values; 0 is one of them, or lies between."""
     from bench.plots.scales import nice_above
 
-    low, high = -nice_above(-min(values)), nice_above(max(values))
+    low, high = 0.0 - nice_above(-min(values)), nice_above(max(values))
     return low, high if high > low else low + 1.0
 
 
@@ -212,14 +214,11 @@ def _draw_overlaid(radar: Radar, width: float) -> Figure:
 def _draw_apart(radar: Radar, width: float) -> Figure:
     from bench.plots import style
 
-    scales = "Centre → rim: " + "; ".join(f"{s.heading} {s.arrow} {_scale_text(s)}" for s in radar.spokes) + "."
-    apart = f"Grey, dashed: {radar.labels[0]}."
-    notes = style.folded_notes([apart, scales, *radar.notes], width)
+    apart = f"Grey, dashed: {radar.labels[0]}. {_all_scales(radar.spokes)}"
+    notes = style.folded_notes([apart, *radar.notes], width)
     shown = range(1, len(radar.labels))
-    across = min(len(shown), max(1, int((width - 2 * style.MARGIN) / 1.55)))
+    across, names, radius = _cells(radar, len(shown), width)
     cell = (width - 2 * style.MARGIN) / across
-    names = _labels(radar, scale=False, most=cell * 0.3)
-    radius = _radius(names, cell / 2 - 0.02, 1.2, width)
     upper, lower = max(n.box(radius)[3] for n in names), min(n.box(radius)[2] for n in names)
     titles = {number: style.fold(radar.labels[number], cell - 0.08, style.SIZE, "bold") for number in shown}
     head = style.height_of(max(map(len, titles.values()))) + 0.04
@@ -235,6 +234,31 @@ def _draw_apart(radar: Radar, width: float) -> Figure:
         _draw_run(axes, radar, number, style.COLOURS[0], "o", "-")
     style.put_notes(sheet, notes)
     return sheet.figure
+
+
+def _all_scales(spokes: Sequence[Spoke]) -> str:
+    """Return the numbers at centre and rim of all axes, where there is no room for them at the axes."""
+    texts = [_scale_text(spoke) for spoke in spokes]
+    if len(set(texts)) == 1:
+        return f"Centre → rim of all axes: {texts[0]}."
+    told = "; ".join(f"{spoke.heading} {text}" for spoke, text in zip(spokes, texts, strict=True))
+    return f"Centre → rim: {told}."
+
+
+def _cells(radar: Radar, n: int, width: float) -> tuple[int, list[_Label], float]:
+    """Return how many pictures stand side by side, the names of their axes and their radius: as many as have room."""
+    from bench.plots import style
+
+    fit = min(n, max(1, int((width - 2 * style.MARGIN) / 1.55)))
+    for across in range(fit, 0, -1):
+        cell = (width - 2 * style.MARGIN) / across
+        names = _labels(radar, scale=False, most=cell * 0.3)
+        try:
+            return across, names, _radius(names, cell / 2 - 0.02, 1.2, width)
+        except BenchError:
+            if across == 1:
+                raise
+    raise AssertionError("unreachable")
 
 
 def _angle(number: int, total: int) -> float:

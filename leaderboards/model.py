@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -14,6 +14,9 @@ from bench.options import Options
 Better = Literal["higher", "lower"]
 Origin = Literal["published", "measured"]
 Style = Literal["number", "count", "compact", "power"]
+Mark = Literal["", "better", "worse", "differs"]
+MARKS: Mapping[Mark, str] = {"": "", "better": "‡", "worse": "†", "differs": "§"}
+"""What stands behind a number that differs significantly from the baseline's; § where neither is better."""
 ABSENT = "–"
 """What stands where there is no number."""
 
@@ -153,11 +156,30 @@ class Cell:
     """Why there is no number."""
     remedy: str = ""
     bold: bool = False
+    n: int | None = None
+    """Cases that a measured score is of: those reported on, less what is undefined or has no verdict."""
+    value: float | None = None
+    """A measured number in the unit shown, with all its digits."""
+    ends: tuple[float, float] | None = None
+    """Ends of its interval, likewise."""
+    footnote: int = 0
+    """Number of its recipe where recipes of its column differ, else 0."""
+    mark: Mark = ""
+    """How it differs from the baseline's, significantly."""
+    difference: float | None = None
+    """From the baseline's on the cases of both, in the unit shown."""
+    p: float | None = None
+    """Of that difference, corrected."""
 
     @property
     def present(self) -> bool:
         """Whether there is something to show."""
         return self.text != ABSENT
+
+    @property
+    def flags(self) -> str:
+        """Return what stands behind the number: the mark, and the number of the recipe, raised."""
+        return MARKS[self.mark] + raised(self.footnote)
 
     @property
     def interval(self) -> str:
@@ -189,6 +211,31 @@ class Row:
     cells: tuple[Cell, ...]
     stand_ins: tuple[str, ...] = ()
     """Embedded parts that stand in for real ones in a measured row."""
+    n_empty: int = 0
+    """Cases without a report of the system's own: it failed or is missing, and is scored as empty."""
+    baseline: bool = False
+    """Whether the other rows of the group are tested against this one."""
+
+    @property
+    def name(self) -> str:
+        """The label, and whether it is the baseline."""
+        return f"{self.label} (baseline)" if self.baseline else self.label
+
+    @property
+    def n_text(self) -> str:
+        """Return the number of cases with that of the failed ones: "3,403 (2 failed)"."""
+        if self.n is None:
+            return ABSENT
+        return f"{self.n:,} ({self.n_empty:,} failed)" if self.n_empty else f"{self.n:,}"
+
+    @property
+    def images(self) -> tuple[object, ...]:
+        """What a published row was measured on; only rows that share it are compared. Groups see to measured ones."""
+        return (self.dataset, self.split, self.n, self.population) if self.origin == "published" else ()
+
+    def support(self, cell: Cell) -> str:
+        """Return "n=96" where a score is of fewer cases than the row, else nothing."""
+        return f"n={cell.n:,}" if cell.present and cell.n is not None and cell.n != self.n else ""
 
     @property
     def data(self) -> str:
@@ -210,9 +257,12 @@ class Group:
 
     @property
     def full_heading(self) -> str:
-        """The heading with what its published rows share: dataset, split and number of cases."""
-        data = {row.data for row in self.rows if row.origin == "published"}
-        return f"{self.heading}: {data.pop()}" if len(data) == 1 and data != {""} else self.heading
+        """The heading, that its rows are published, and what they share of dataset and split."""
+        if {row.origin for row in self.rows} != {"published"}:
+            return self.heading
+        data = {data_text(row.dataset, row.split, None) for row in self.rows}
+        of = f": {data.pop()}" if len(data) == 1 and data != {""} else ""
+        return f"{self.heading} (published){of}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +281,13 @@ class Table:
         for group in self.groups:
             yield from group.rows
 
+    @property
+    def has_n(self) -> bool:
+        """Whether the number of cases says something of the rows; what is measured of a model says nothing of cases."""
+        if any(column.score for column in self.columns):
+            return True
+        return any(row.n is not None for row in self.rows() if row.origin == "published")
+
     def blocks(self) -> Sequence[tuple[str, int]]:
         """Return the spanning headings and how many columns each spans; "" spans those without."""
         spans: list[tuple[str, int]] = []
@@ -246,3 +303,11 @@ def data_text(dataset: str, split: str, n: int | None) -> str:
     """Return "demo test, n=100"."""
     where = f"{dataset} {split}".strip()
     return where if n is None else f"{where}, n={n:,}"
+
+
+_RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
+
+
+def raised(number: int) -> str:
+    """Return a positive number in raised digits, nothing for 0."""
+    return str(number).translate(_RAISED) if number else ""

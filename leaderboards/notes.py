@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from leaderboards.model import ABSENT, ColumnSpec, Definition, Group, Origin, Row
+from leaderboards.model import ABSENT, ColumnSpec, Definition, Group, Origin, Row, raised
 from leaderboards.runs import Run, Skipped
 
 KeyT = TypeVar("KeyT", bound=Hashable)
@@ -25,13 +25,20 @@ class Unused:
 
 
 def compose(
-    defined: Definition, columns: Sequence[ColumnSpec], groups: Sequence[Group], runs: Sequence[Run], unused: Unused
+    defined: Definition,
+    columns: Sequence[ColumnSpec],
+    groups: Sequence[Group],
+    runs: Sequence[Run],
+    unused: Unused,
+    tests: Sequence[str] = (),
 ) -> list[str]:
-    """Return all lines, in the order they are shown."""
+    """Return all lines, in the order they are shown; `tests` explain the marks."""
     published, measured = _named(groups, "published"), _named(groups, "measured")
     return [
         *defined.notes,
         *_sources(published),
+        *_comparability(defined, groups),
+        *tests,
         *_intervals(runs, measured),
         *_populations(measured),
         *_stand_ins(measured),
@@ -50,9 +57,13 @@ class _Named:
     rows: tuple[tuple[str, Row], ...]
 
     def listed(self, names: Sequence[str]) -> str:
-        """Return the names, or that it is all of them."""
+        """Return the names, or that it is all of them; a label once where all of its rows are among them."""
         known = dict.fromkeys(name for name, _ in self.rows)
-        return "all measured rows" if self.measured and 1 < len(known) == len(names) else ", ".join(names)
+        if self.measured and 1 < len(known) == len(names):
+            return "all measured rows"
+        apart = {row.label for name, row in self.rows if name not in names}
+        labels = {name: name if row.label in apart else row.label for name, row in self.rows}
+        return ", ".join(dict.fromkeys(labels[name] for name in names))
 
     @property
     def measured(self) -> bool:
@@ -80,6 +91,18 @@ def _gather(pairs: Iterable[tuple[KeyT, str]]) -> dict[KeyT, list[str]]:
 def _sources(named: _Named) -> Iterator[str]:
     for (source, population), labels in _gather(((r.source, r.population), name) for name, r in named.rows).items():
         yield f"Published: {', '.join(labels)}: {source}; {population}."
+
+
+def _comparability(defined: Definition, groups: Sequence[Group]) -> Iterator[str]:
+    """Say what is compared with what, and which rows stand in a group without being comparable."""
+    if len(groups) > 1:
+        bold = "The best of a column is bold within its group only; nothing" if defined.bold else "Nothing"
+        yield f"{bold} is compared across groups."
+    for group in groups:
+        images = _gather((row.images, row.label) for row in group.rows)
+        if len(images) > 1:
+            names = "; ".join(", ".join(labels) for labels in images.values())
+            yield f"Rows of “{group.heading}” are of different images and compared only within a set: {names}."
 
 
 def _intervals(runs: Sequence[Run], named: _Named) -> Iterator[str]:
@@ -145,23 +168,23 @@ def _incomplete(runs: Sequence[Run], named: _Named, columns: Sequence[ColumnSpec
 
 
 def _signatures(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
-    """Name the recipe of each measured column, and where recipes differ the rows of each."""
-    lines: list[tuple[str, str]] = []
+    """Name the recipe of each measured column; where recipes differ, each by the number that its scores bear."""
+    single: list[tuple[str, str]] = []
+    numbered: list[tuple[tuple[int, str], str]] = []
     for at, column in enumerate(columns):
-        if column.score:
-            signed = _gather((row.cells[at].signature, name) for name, row in named.rows if row.cells[at].present)
-            lines.append((_recipe(signed), column.heading))
-    for recipe, headings in _gather(lines).items():
+        for name, row in named.rows:
+            cell = row.cells[at]
+            if column.score and cell.present and cell.footnote:
+                numbered.append(((cell.footnote, cell.signature), f"{column.heading} of {name}"))
+            elif column.score and cell.present:
+                single.append((cell.signature, column.heading))
+    for recipe, headings in _gather(single).items():
         if recipe:
             yield f"Signature of {', '.join(headings)}: {recipe}"
-
-
-def _recipe(signed: Mapping[str, Sequence[str]]) -> str:
-    """Return the one signature, or each with its rows; nothing where nothing was measured."""
-    if len(signed) < 2:
-        return "".join(signature or "none recorded" for signature in signed)
-    each = (f"{', '.join(names)}: {signature or 'none recorded'}" for signature, names in signed.items())
-    return f"differs, rows are compared only where theirs is the same: {' · '.join(each)}"
+    if numbered:
+        yield "Raised numbers are recipes: scores of a column are compared only where theirs is the same."
+    for (number, recipe), names in sorted(_gather(numbered).items()):
+        yield f"{raised(number)} {', '.join(names)}: {recipe or 'no signature recorded'}"
 
 
 def _unused(unused: Unused, any_row: bool, any_published: bool) -> Iterator[str]:

@@ -8,33 +8,58 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from leaderboards import notes, numbers
 from leaderboards.definitions import definition as definition
 from leaderboards.definitions import names as names
+from leaderboards.footnotes import number_recipes
 from leaderboards.model import ABSENT, Cell, ColumnSpec, Definition, Group, Row, RowSpec, Table
 from leaderboards.runs import Run, Score, find
+
+if TYPE_CHECKING:
+    from leaderboards.significance import PairedTest
 
 Columns = Literal["default", "full"]
 
 # ------------------------------------------------------------------ building
 
 
-def build(name: str, runs_dir: Path | None = None, columns: Columns = "default", *, published: bool = True) -> Table:
-    """Return leaderboard `name` with the runs at or below `runs_dir` (None: none); `published` rows can be left out.
+def build(
+    name: str,
+    runs_dir: Path | None = None,
+    columns: Columns = "default",
+    *,
+    published: bool = True,
+    intervals: bool = True,
+    test: PairedTest | None = None,
+) -> Table:
+    """Return leaderboard `name`, or that of a file, with the runs at or below `runs_dir` (None: none).
 
-    Raises BenchError where there is no such leaderboard or folder. A run that cannot be read is named in the notes.
+    `published` rows and `intervals` can be left out; `test` marks what differs from its baseline. Raises BenchError
+    where there is no such leaderboard, folder or baseline. A run that cannot be read is named in the notes.
     """
     defined = definition(name)
     found, skipped = find(runs_dir) if runs_dir is not None else ([], [])
     chosen, others = _choose(defined, found)
     shown = _columns(defined, chosen, full=columns == "full")
     said = [Group(g.heading, tuple(_published(r, shown) for r in g.rows)) for g in defined.groups if published]
-    measured = _measured_groups(chosen, shown)
-    groups = tuple(mark_best(group, shown) if defined.bold else group for group in (*said, *measured))
-    lines = notes.compose(defined, shown, groups, chosen, notes.Unused(runs_dir, others, skipped))
-    return Table(defined.name, defined.title, shown, groups, tuple(lines))
+    measured = _measured_groups(chosen, shown, intervals=intervals)
+    groups = [mark_best(group, shown) if defined.bold else group for group in (*said, *measured)]
+    groups, _ = number_recipes(groups, shown)
+    groups, tests = _tested(groups, shown, runs_dir, test)
+    lines = notes.compose(defined, shown, groups, chosen, notes.Unused(runs_dir, others, skipped), tests)
+    return Table(defined.name, defined.title, shown, tuple(groups), tuple(lines))
+
+
+def _tested(
+    groups: list[Group], columns: Sequence[ColumnSpec], runs_dir: Path | None, test: PairedTest | None
+) -> tuple[list[Group], list[str]]:
+    if test is None:
+        return groups, []
+    from leaderboards.significance import mark  # numpy: only where something is tested
+
+    return mark(groups, columns, runs_dir, test)
 
 
 def _choose(defined: Definition, found: Sequence[Run]) -> tuple[list[Run], list[Run]]:
@@ -106,7 +131,7 @@ def _published(row: RowSpec, columns: Sequence[ColumnSpec]) -> Row:
     return Row(row.label, "published", row.source, row.population, row.dataset, row.split, row.n, tuple(cells))
 
 
-def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec]) -> list[Group]:
+def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec], *, intervals: bool) -> list[Group]:
     """Return a group for each set of cases that runs reported on."""
     by_cases: dict[tuple[str, str, int, int, str, str], list[Run]] = {}
     for run in chosen:
@@ -118,8 +143,13 @@ def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec]) -> li
         heading = _heading(runs[0])
         if headings[heading] > 1:
             heading += f"; cases {'/'.join(part for part in runs[0].cases[4:] if part)[:32] or 'unidentified'}"
-        groups.append(Group(heading, tuple(_measured(run, columns) for run in runs)))
+        rows = (_measured(run, columns) for run in runs)
+        groups.append(Group(heading, tuple(rows if intervals else map(_without_intervals, rows))))
     return groups
+
+
+def _without_intervals(row: Row) -> Row:
+    return replace(row, cells=tuple(replace(cell, low="", high="", ends=None) for cell in row.cells))
 
 
 def _heading(run: Run) -> str:
@@ -131,7 +161,9 @@ def _heading(run: Run) -> str:
 def _measured(run: Run, columns: Sequence[ColumnSpec]) -> Row:
     s = run.summary
     cells = tuple(_measured_cell(run, column) for column in columns)
-    return Row(run.label, "measured", run.folder, run.population, s.dataset, s.split, s.n_cases, cells, run.stand_ins)
+    data = (run.population, s.dataset, s.split, s.n_cases)
+    empty = s.n_reports_failed + s.n_missing_as_empty
+    return Row(run.label, "measured", run.folder, *data, cells, run.stand_ins, n_empty=empty)
 
 
 def _measured_cell(run: Run, column: ColumnSpec) -> Cell:
@@ -142,7 +174,8 @@ def _measured_cell(run: Run, column: ColumnSpec) -> Cell:
     value = run.fact(column.fact, column.option)
     if value is None:
         return Cell(ABSENT, reason=f"the run's facts.json has no {column.fact}")
-    return Cell(numbers.format_value(column, value), signature="; ".join((run.encoder, *run.stand_ins)))
+    recipe = "; ".join((run.encoder, *run.stand_ins))
+    return Cell(numbers.format_value(column, value), signature=recipe, value=value * column.factor)
 
 
 def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
@@ -152,8 +185,17 @@ def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
         reason = score.reason or "no value, and the run does not say why"
         return Cell(ABSENT, signature=score.signature, reason=reason, remedy=score.remedy)
     low, high = ("" if end is None else numbers.format_value(column, end) for end in (score.ci_low, score.ci_high))
-    shown = numbers.format_value(column, score.value)
-    return Cell(shown, low, high, signature=score.signature, n_failed=score.n_failed)
+    ends = None if score.ci_low is None or score.ci_high is None else (score.ci_low, score.ci_high)
+    return Cell(
+        numbers.format_value(column, score.value),
+        low,
+        high,
+        signature=score.signature,
+        n_failed=score.n_failed,
+        n=score.n or None,
+        value=score.value * column.factor,
+        ends=ends and (ends[0] * column.factor, ends[1] * column.factor),
+    )
 
 
 # ------------------------------------------------------------------ the best
@@ -162,8 +204,8 @@ def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
 def mark_best(group: Group, columns: Sequence[ColumnSpec]) -> Group:
     """Return the group with the best of each column bold.
 
-    Only cells of one signature are compared, and a cell with nothing to be compared with is not the best. Ties as
-    printed are all bold.
+    Only cells of one signature are compared, published ones only where their rows are of the same images; a cell with
+    nothing to be compared with is not the best. Ties as printed are all bold.
     """
     best = {(r, c) for c, column in enumerate(columns) if column.better for r in _best_rows(group, c, column)}
     rows = (
@@ -174,11 +216,11 @@ def mark_best(group: Group, columns: Sequence[ColumnSpec]) -> Group:
 
 
 def _best_rows(group: Group, at: int, column: ColumnSpec) -> list[int]:
-    """Return the rows that are best in column `at` among those of their signature."""
-    rivals: dict[str, dict[int, Decimal]] = {}
+    """Return the rows that are best in column `at` among those of their signature and images."""
+    rivals: dict[tuple[object, ...], dict[int, Decimal]] = {}
     for r, row in enumerate(group.rows):
         if (number := row.cells[at].number) is not None:
-            rivals.setdefault(row.cells[at].signature, {})[r] = number
+            rivals.setdefault((row.cells[at].signature, *row.images), {})[r] = number
     choose: Callable[[Iterable[Decimal]], Decimal] = max if column.better == "higher" else min
     comparable = [by_row for by_row in rivals.values() if len(by_row) > 1]
     return [r for by_row in comparable for r, number in by_row.items() if number == choose(by_row.values())]

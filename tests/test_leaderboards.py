@@ -261,7 +261,9 @@ def test_a_run_becomes_a_row_that_says_it_is_measured(tmp_path: Path) -> None:
     assert row.origin_text == "measured: demo test, n=100"
     assert (row.source, row.stand_ins) == ("deep/er/mine", ("encoder pixels (rad-dino)",))
     assert table.groups[-1].heading == "Measured: demo test, 100 cases of 64 patients"
-    assert cell(table, "mine", "BL4") == Cell("3.1", "2.1", "5.1", "s")
+    shown = cell(table, "mine", "BL4")
+    assert (shown.text, shown.low, shown.high, shown.signature, shown.n) == ("3.1", "2.1", "5.1", "s", 100)
+    assert (shown.value, shown.ends) == (pytest.approx(3.12), pytest.approx((2.12, 5.12)))
     assert cell(table, "mine", "Ma-14").text == "50.0"
     assert cell(table, "mine", "RG-L").text == "–"
     assert "– RG-L of mine: no luck. Remedy: try again." in table.notes
@@ -333,8 +335,65 @@ def test_scores_of_different_signatures_are_not_compared(tmp_path: Path) -> None
         write_run(tmp_path / label, {"BL4": score(value, signature), "MTR": score(value)}, label=label)
     assert best(tmp_path) == ["b"]
     assert best(tmp_path, "MTR") == ["c"]
-    (note,) = (n for n in leaderboards.build("table1", tmp_path).notes if n.startswith("Signature of BL4"))
-    assert note == "Signature of BL4: differs, rows are compared only where theirs is the same: a, b: old · c: new"
+    table = leaderboards.build("table1", tmp_path)
+    assert [cell(table, label, "BL4").flags for label in "abc"] == ["¹", "¹", "²"]
+    assert [cell(table, label, "MTR").flags for label in "abc"] == ["", "", ""]
+    at = table.notes.index("Raised numbers are recipes: scores of a column are compared only where theirs is the same.")
+    assert table.notes[at + 1 :] == ("¹ BL4 of a, BL4 of b: old", "² BL4 of c: new")
+    assert "Signature of MTR: s" in table.notes
+
+
+def test_a_recipe_of_several_columns_has_one_number(tmp_path: Path) -> None:
+    for label, signature in [("a", "x"), ("b", "y")]:
+        scores = {key: score(0.1, signature) for key in ("Ma-5", "Mi-5")}
+        write_run(tmp_path / label, {**scores, "BL4": score(0.2, f"{label}-bleu")}, label=label)
+    table = leaderboards.build("table1", tmp_path)
+    numbers = {(label, key): cell(table, label, key).footnote for label in "ab" for key in ("BL4", "Ma-5", "Mi-5")}
+    assert numbers == {
+        ("a", "BL4"): 1, ("a", "Ma-5"): 2, ("a", "Mi-5"): 2, ("b", "BL4"): 3, ("b", "Ma-5"): 4, ("b", "Mi-5"): 4
+    }  # fmt: skip
+    assert "⁴ Ma-5 of b, Mi-5 of b: y" in table.notes
+    assert "20.0¹ [19.0, 22.0]" in leaderboards.render(table, "md")
+    assert r"20.0\textsuperscript{1}" in leaderboards.render(table, "tex")
+    assert ("sup", "1") in read_page(table).texts
+
+
+@pytest.mark.parametrize("fmt", ["md", "tex", "html", "csv", "csv-long"])
+def test_cases_and_failures_stand_in_every_format(tmp_path: Path, fmt: str) -> None:
+    scores = {"BL4": score(0.1), "RadFact": score(0.2, n=95, n_failed=4)}
+    write_run(tmp_path / "a", scores, n_cases=1234, n_reports_failed=2, n_missing_as_empty=1)
+    text = leaderboards.render(leaderboards.build("table1", tmp_path), fmt)
+    if fmt == "csv":
+        (row,) = (row for row in csv.DictReader(io.StringIO(text)) if row["model"] == "mine")
+        assert (row["n"], row["n_empty"], row["RadFact_n"], row["RadFact_failed"]) == ("1234", "3", "95", "4")
+    elif fmt == "csv-long":
+        rows = {row["column"]: row for row in csv.DictReader(io.StringIO(text)) if row["model"] == "mine"}
+        assert (rows["RadFact"]["n_cases"], rows["RadFact"]["n_empty"]) == ("1234", "3")
+        assert (rows["RadFact"]["n"], rows["RadFact"]["n_failed"]) == ("95", "4")
+    else:
+        assert "1,234 (3 failed)" in text
+        assert "n=95" in text
+
+
+def test_rows_of_different_images_in_one_group_are_not_compared_and_a_note_says_so() -> None:
+    raw = raw_definition()
+    raw["columns"][0]["better"] = "higher"
+    row = raw["groups"][0]["rows"][0]
+    raw["groups"][0]["rows"] = [
+        {**row, "label": label, "population": population, "values": {"k": value}}
+        for label, population, value in [("a", "p", "1"), ("b", "p", "2"), ("c", "q", "3")]
+    ]
+    Path("own.yaml").write_text(yaml.safe_dump(raw))
+    table = leaderboards.build("own.yaml")
+    assert [row.cells[0].bold for row in table.rows()] == [False, True, False]
+    assert "Rows of “g” are of different images and compared only within a set: a, b; c." in table.notes
+
+
+def test_where_there_are_groups_a_note_says_that_nothing_is_compared_across_them() -> None:
+    said = "nothing is compared across groups"
+    for name in PRINTED:
+        table = leaderboards.build(name)
+        assert any(said in note.lower() for note in table.notes) == (len(table.groups) > 1), name
 
 
 def test_published_and_measured_rows_are_never_one_group(tmp_path: Path) -> None:
@@ -438,7 +497,7 @@ def test_controls_stand_below_sae_rad_and_nothing_else_does(tmp_path: Path) -> N
 def test_a_leaderboard_without_any_row_is_rendered(fmt: str, tmp_path: Path) -> None:
     table = leaderboards.build("controls", tmp_path)
     text = leaderboards.render(table, fmt)
-    assert "RadFact" in text
+    assert "RadFact" in text or fmt == "csv-long"
     assert f"No run below {tmp_path}: there is nothing to show." in table.notes
     console = Console(width=80, file=io.StringIO(), record=True)
     console.print(Drawing(table))
@@ -653,8 +712,8 @@ def test_csv_comes_back_through_the_csv_module(nasty: Table) -> None:
     assert [row["model"] for row in rows] == [row.label for row in nasty.rows()]
     for read, row in zip(rows, nasty.rows(), strict=True):
         for column, c in zip(nasty.columns, row.cells, strict=True):
-            shown = (c.text if c.present else "", c.low, c.high, c.signature)
-            ends = ("", "_low", "_high", "_signature")
+            shown = (c.text if c.present else "", c.low, c.high, c.signature, c.mark)
+            ends = ("", "_low", "_high", "_signature", "_mark")
             assert tuple(read[column.key + end] for end in ends) == shown
 
 
@@ -675,7 +734,8 @@ def test_markdown_is_one_aligned_table(nasty: Table) -> None:
     lines = [line for line in leaderboards.render(nasty, "md").splitlines() if line.startswith("|")]
     assert len(lines) == 2 + len(nasty.groups) + len(list(nasty.rows()))
     assert {len(markdown_cells(line)) for line in lines} == {len(nasty.columns) + 2}
-    assert len({sum(2 if char == "漢" else 1 for char in line) for line in lines}) == 1
+    aligned = [line for line in lines if not line.startswith("| *")]  # headings of groups widen no column
+    assert len({sum(2 if char == "漢" else 1 for char in line) for line in aligned}) == 1
     assert "**3.7**" in leaderboards.render(leaderboards.build("table1"), "md")
     assert any("20.0 [19.0, 22.0]" in line for line in lines)
 
@@ -728,7 +788,7 @@ def test_a_markdown_reader_sees_the_table(nasty: Table) -> None:
     width = len(nasty.columns) + 2
     assert texts[0::width] == [
         "Model",
-        *(text for g in nasty.groups for text in (g.heading, *(r.label for r in g.rows))),
+        *(text for g in nasty.groups for text in (g.full_heading, *(r.label for r in g.rows))),
     ]
     assert not any(token.type.startswith("html") for token in tokens)
 
@@ -840,15 +900,19 @@ def test_latex_writes_powers_of_ten_as_mathematics() -> None:
 
 
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
-@pytest.mark.parametrize("name", KNOWN)
-def test_latex_compiles(name: str, nasty: Table, tmp_path: Path) -> None:
-    tables = [leaderboards.build(name, columns="full"), *([nasty] if name == "table1" else [])]
-    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}"
-    texts = "\n".join(leaderboards.render(table, "tex") for table in tables)
+def test_latex_compiles_and_no_table_is_wider_than_the_line(nasty: Table, tmp_path: Path) -> None:
+    tables = [*(leaderboards.build(name, columns="full") for name in KNOWN), nasty]
+    marked = replace(nasty.groups[-1].rows[0].cells[1], mark="worse", footnote=12)
+    row = replace(nasty.groups[-1].rows[0], cells=(marked,) * len(nasty.columns), baseline=True, n_empty=3)
+    tables.append(replace(nasty, groups=(Group("marked", (row,)),)))
+    packages = r"\usepackage[T1]{fontenc}\usepackage{textcomp}\usepackage{booktabs}\usepackage{graphicx}"
+    texts = "\n\\clearpage\n".join(leaderboards.render(table, "tex") for table in tables)
     (tmp_path / "t.tex").write_text(f"\\documentclass{{article}}{packages}\\begin{{document}}{texts}\\end{{document}}")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-2000:]
+    assert "Overfull" not in done.stdout
+    assert "Missing character" not in done.stdout
 
 
 @pytest.mark.parametrize("width", [80, 200])
@@ -859,7 +923,8 @@ def test_a_terminal_shows_every_number(nasty: Table, width: int) -> None:
     for row in nasty.rows():
         for c in row.cells:
             assert c.text in text
-    assert "Current study: MIMIC-CXR test, n=3,403 (published)" in " ".join(text.split())
+    assert "Current study (published): MIMIC-CXR test" in " ".join(text.split())
+    assert all(row.n_text in text for row in nasty.rows())
     assert max(map(len, text.splitlines())) <= width
     if width == 200:
         assert "[19.0, 22.0]" in text
@@ -906,7 +971,7 @@ def test_controls_without_runs_say_that_there_is_nothing_to_show(call: Callable[
 
 def test_runs_of_the_working_folder_are_found(call: Callable[..., Any]) -> None:
     write_run(Path("runs") / "demo-test" / "mine", {"BL4": score(0.1)})
-    assert "measured: demo test, n=100" in call("table1").out
+    assert "*Measured: demo test, 100 cases of 64 patients*" in call("table1").out
 
 
 def test_a_folder_asked_for_must_exist(call: Callable[..., Any]) -> None:

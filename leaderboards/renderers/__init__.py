@@ -12,6 +12,7 @@ from leaderboards.renderers import comma, html, latex, markdown
 FORMATS: Mapping[str, Callable[[Table], str]] = {
     "md": markdown.render,
     "csv": comma.render,
+    "csv-long": comma.render_long,
     "tex": latex.render,
     "html": html.render,
 }

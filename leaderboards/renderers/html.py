@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from html import escape as _escape
 
-from leaderboards.model import Cell, ColumnSpec, Row, Table
+from leaderboards.model import MARKS, Cell, ColumnSpec, Row, Table
 from leaderboards.numbers import split_power
 
 _STYLE = """\
@@ -29,15 +29,16 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 th, td { padding: .4rem .7rem; text-align: right; white-space: nowrap; border-top: 1px solid var(--line); }
 thead th { border-top: 0; font-weight: 600; background: var(--band); }
 thead .block { text-align: center; color: var(--soft); font-weight: 500; padding-bottom: 0; }
-.name, .origin, .group { text-align: left; }
+.name, .group { text-align: left; }
 .name { position: sticky; left: 0; background: var(--page); font-weight: 500; max-width: 16rem; white-space: normal; }
 thead .name { background: var(--band); }
 .group { background: var(--band); font-style: italic; font-weight: 500; }
 .group span { position: sticky; left: .7rem; }
 .measured td, .measured .name { background: var(--mine); }
 td strong { color: var(--strong); }
-.interval { display: block; font-size: .75em; color: var(--soft); }
-.origin { color: var(--soft); font-size: .85em; }
+.interval, .support { display: block; font-size: .75em; color: var(--soft); }
+.n { color: var(--soft); }
+sup { line-height: 0; }
 ul { margin: 1rem 0 0; padding-left: 1.2rem; color: var(--soft); font-size: .85em; overflow-wrap: anywhere; }
 """
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -62,9 +63,9 @@ def _page(table: Table) -> Iterator[str]:
     yield f'<h1>{title}</h1>\n<div class="scroll" tabindex="0" role="region" aria-label="{title}">\n<table>'
     yield from _head(table)
     for group in table.groups:
-        yield f'<tbody>\n<tr><th class="group" colspan="{len(table.columns) + 2}" scope="rowgroup">'
-        yield f"<span>{escape(group.heading)}</span></th></tr>"
-        yield from map(_row, group.rows)
+        yield f'<tbody>\n<tr><th class="group" colspan="{len(table.columns) + 1 + table.has_n}" scope="rowgroup">'
+        yield f"<span>{escape(group.full_heading)}</span></th></tr>"
+        yield from (_row(row, table.has_n) for row in group.rows)
         yield "</tbody>"
     yield "</table>\n</div>"
     if table.notes:
@@ -76,11 +77,12 @@ def _page(table: Table) -> Iterator[str]:
 
 def _head(table: Table) -> Iterator[str]:
     yield "<thead>"
+    n = '<th class="n" scope="col">n</th>' if table.has_n else ""
     if any(block for block, _ in table.blocks()):
-        spans = "".join(f'<th class="block" colspan="{n}">{escape(block)}</th>' for block, n in table.blocks())
-        yield f'<tr><th class="name"></th>{spans}<th></th></tr>'
+        spans = "".join(f'<th class="block" colspan="{width}">{escape(b)}</th>' for b, width in table.blocks())
+        yield f'<tr><th class="name"></th>{spans}{"<th></th>" if table.has_n else ""}</tr>'
     headings = "".join(f'<th scope="col">{escape(_short(c))}</th>' for c in table.columns)
-    yield f'<tr><th class="name" scope="col">Model</th>{headings}<th class="origin" scope="col">Origin</th></tr>'
+    yield f'<tr><th class="name" scope="col">Model</th>{headings}{n}</tr>'
     yield "</thead>"
 
 
@@ -88,17 +90,21 @@ def _short(column: ColumnSpec) -> str:
     return (column.short or column.heading) + column.arrow
 
 
-def _row(row: Row) -> str:
-    cells = "".join(f"<td>{_cell(cell)}</td>" for cell in row.cells)
-    name = f'<th class="name" scope="row">{escape(row.label)}</th>'
-    return f'<tr class="{row.origin}">{name}{cells}<td class="origin">{escape(row.origin_text)}</td></tr>'
+def _row(row: Row, has_n: bool) -> str:
+    cells = "".join(f"<td>{_cell(cell, row.support(cell))}</td>" for cell in row.cells)
+    name = f'<th class="name" scope="row">{escape(row.name)}</th>'
+    n = f'<td class="n">{escape(row.n_text)}</td>' if has_n else ""
+    return f'<tr class="{row.origin}">{name}{cells}{n}</tr>'
 
 
-def _cell(cell: Cell) -> str:
+def _cell(cell: Cell, support: str) -> str:
     parts = split_power(cell.text)
     text = f"{parts[0]}×10<sup>{parts[1].replace('-', '−')}</sup>" if parts else escape(cell.text)
     if cell.bold:
         text = f"<strong>{text}</strong>"
     if cell.reason:
         text = f'<span title="{escape(cell.reason)}">{text}</span>'
-    return text + (f'<span class="interval">{escape(cell.interval)}</span>' if cell.interval else "")
+    flags = MARKS[cell.mark] + (str(cell.footnote) if cell.footnote else "")
+    text += f"<sup>{flags}</sup>" if flags else ""
+    below = (("interval", cell.interval), ("support", support))
+    return text + "".join(f'<span class="{kind}">{escape(small)}</span>' for kind, small in below if small)

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from unicodedata import combining, east_asian_width
 
-from leaderboards.model import Cell, Table
+from leaderboards.model import Cell, Row, Table
 from leaderboards.renderers.unicode import number_text
 
 _SPECIAL = re.compile(r"[\\*`]|<(?=[A-Za-z/!?])|&(?=#?\w+;)|~(?=~)|(?<=\])[(\[:]|(?<![^\W_])_|_(?![^\W_])")
@@ -16,35 +16,43 @@ _AT_START = re.compile(r"^(\d+(?=[.)](?:\s|$))|(?=[#>]|--|[-+](?:\s|$)))")
 
 def render(table: Table) -> str:
     """Return a title, the table, and its notes as a list."""
-    head = ["Model", *(escape_cell(column.heading + column.arrow) for column in table.columns), "Origin"]
-    body: list[list[str]] = []
-    for group in table.groups:
-        body.append([f"*{escape_cell(group.heading)}*", *("" for _ in head[1:])])
-        body.extend([escape_cell(r.label), *map(_cell, r.cells), escape_cell(r.origin_text)] for r in group.rows)
-    aligned = "\n".join(_aligned(head, body))
-    parts = [f"**{escape(table.title)}**", aligned]
+    parts = [f"**{escape(table.title)}**", "\n".join(_table(table))]
     if table.notes:
         parts.append("\n".join(f"- {escape(note)}" for note in table.notes))
     return "\n\n".join(parts) + "\n"
 
 
-def _cell(cell: Cell) -> str:
+def _table(table: Table) -> Iterator[str]:
+    """Yield the lines; headings of groups stand in rows of their own, which widen no column."""
+    last = ["n"] if table.has_n else []
+    head = ["Model", *(escape_cell(column.heading + column.arrow) for column in table.columns), *last]
+    body = [[_row(row, table) for row in group.rows] for group in table.groups]
+    widths = [max(3, *map(_width, texts)) for texts in zip(head, *(row for rows in body for row in rows), strict=True)]
+    yield _line(head, widths)
+    yield f"| {' | '.join(('-' * (w - 1) + ':') if at else '-' * w for at, w in enumerate(widths))} |"
+    for group, rows in zip(table.groups, body, strict=True):
+        yield f"| *{escape_cell(group.full_heading)}* |{' |' * (len(head) - 1)}"
+        yield from (_line(row, widths) for row in rows)
+
+
+def _row(row: Row, table: Table) -> list[str]:
+    cells = (_cell(cell, row.support(cell)) for cell in row.cells)
+    return [escape_cell(row.name), *cells, *([row.n_text] if table.has_n else [])]
+
+
+def _cell(cell: Cell, support: str) -> str:
     text = escape_cell(number_text(cell.text))
-    text = f"**{text}**" if cell.bold else text
-    return f"{text} {cell.interval}" if cell.interval else text
+    text = (f"**{text}**" if cell.bold else text) + cell.flags
+    return " ".join(filter(None, (text, cell.interval, support)))
 
 
-def _aligned(head: Sequence[str], body: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield the table's lines: first and last column to the left, numbers to the right."""
-    widths = [max(3, *(_width(row[at]) for row in (head, *body))) for at in range(len(head))]
-    last = len(head) - 1
-    rule = [("-" * w) if at in (0, last) else ("-" * (w - 1) + ":") for at, w in enumerate(widths)]
-    for line in (head, rule, *body):
-        padded = (
-            text + " " * (w - _width(text)) if at in (0, last) else " " * (w - _width(text)) + text
-            for at, (text, w) in enumerate(zip(line, widths, strict=True))
-        )
-        yield f"| {' | '.join(padded)} |"
+def _line(texts: Sequence[str], widths: Sequence[int]) -> str:
+    """Return a line of the table: the first column to the left, numbers to the right."""
+    padded = (
+        text + " " * (w - _width(text)) if at == 0 else " " * (w - _width(text)) + text
+        for at, (text, w) in enumerate(zip(texts, widths, strict=True))
+    )
+    return f"| {' | '.join(padded)} |"
 
 
 def _width(text: str) -> int:

@@ -11,7 +11,7 @@ from rich.console import Console, ConsoleOptions, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
-from leaderboards.model import Cell, Group, Table
+from leaderboards.model import Cell, Group, Row, Table
 from leaderboards.renderers.unicode import number_text
 
 LABELS = (10, 36)
@@ -22,8 +22,7 @@ LABELS = (10, 36)
 class Drawing:
     """What a rich console prints of a table.
 
-    The origin of rows stands in their group's heading, which saves a column; where the terminal is too narrow, headings
-    and intervals are broken at their blanks.
+    Where the terminal is too narrow, headings and intervals are broken at their blanks.
     """
 
     table: Table
@@ -31,11 +30,11 @@ class Drawing:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         """Yield title, header, groups and notes."""
         layout = _fitting(self.table, options.max_width)
-        headings = ("Model", *(column.heading + column.arrow for column in self.table.columns))
+        headings = ("Model", *(column.heading + column.arrow for column in self.table.columns), "n")
         yield Text(self.table.title, "bold")
         yield _grid(layout, headings)
         for group in self.table.groups:
-            yield Text(_heading(group), "italic cyan")
+            yield Text(group.full_heading, "italic cyan")
             yield _rows(group, layout)
         yield Text()
         yield from (Text(f"- {note}", "dim") for note in self.table.notes)
@@ -51,7 +50,7 @@ class _Layout:
 
 def _fitting(table: Table, available: int) -> _Layout:
     """Return a layout with whole intervals where that fits, and one with intervals broken at blanks elsewhere."""
-    labels = max((cell_len(row.label) for row in table.rows()), default=0)
+    labels = max((cell_len(row.name) for row in table.rows()), default=0)
     wanted = min(max(labels, LABELS[0]), LABELS[1])
     whole = _widths(table, "\n")
     if wanted + sum(whole) + 2 * (len(whole) + 1) <= available:
@@ -73,27 +72,28 @@ def _grid(layout: _Layout, headings: Sequence[str] | None = None) -> Grid:
 def _rows(group: Group, layout: _Layout) -> Grid:
     grid = _grid(layout)
     for row in group.rows:
-        grid.add_row(Text(row.label), *map(_cell, row.cells))
+        grid.add_row(*_texts(row)[: len(layout.widths)])
     return grid
+
+
+def _texts(row: Row) -> list[Text]:
+    """Return the name, the numbers and the number of cases."""
+    return [Text(row.name), *(_cell(cell, row.support(cell)) for cell in row.cells), Text(row.n_text)]
 
 
 def _widths(table: Table, separator: str | None) -> list[int]:
     """Return the widths of the numbers' columns, where texts are broken at `separator` (None: any blank)."""
+    headings = [*(column.heading + column.arrow for column in table.columns), *(["n"] if table.has_n else [])]
+    texts = [_texts(row) for row in table.rows()]
     return [
-        max(
-            cell_len(part)
-            for text in (column.heading + column.arrow, *(_cell(row.cells[at]).plain for row in table.rows()))
-            for part in text.split(separator)
-        )
-        for at, column in enumerate(table.columns)
+        max(cell_len(part) for text in (heading, *(row[at].plain for row in texts)) for part in text.split(separator))
+        for at, heading in enumerate(headings, 1)
     ]
 
 
-def _heading(group: Group) -> str:
-    origins = dict.fromkeys(row.origin for row in group.rows)
-    return group.full_heading if origins == {"measured": None} else f"{group.full_heading} ({', '.join(origins)})"
-
-
-def _cell(cell: Cell) -> Text:
-    number = (number_text(cell.text), "bold green" if cell.bold else "")
-    return Text.assemble(number, (f"\n{cell.interval}", "dim")) if cell.interval else Text.assemble(number)
+def _cell(cell: Cell, support: str) -> Text:
+    number = Text(number_text(cell.text), "bold green" if cell.bold else "")
+    number.append(cell.flags, "yellow" if cell.mark else "dim")
+    for small in filter(None, (cell.interval, support)):
+        number.append(f"\n{small}", "dim")
+    return number

@@ -55,6 +55,7 @@ def leaderboard() -> None:
     bench leaderboard                 the tables there are
     bench leaderboard table1          one of them; the name "show" may be left out
     bench leaderboard ./mine.yaml     a table of your own
+    bench leaderboard add RUN --to BOARD, check BOARD, publish BOARD --out SITE     a leaderboard to keep
     """
 
 

@@ -70,9 +70,8 @@ def _differences(run: compare.Run, other: compare.Run, name: str) -> tuple[list[
             said = "reference" if what == "reference" else "patient"
             faults.append(f"{changed} of {len(shared)} cases have another {said} than in {name}, on the same dataset")
     notes = []
-    if len(shared) < len(other.pairs) or len(shared) < len(run.pairs):
-        notes.append(
-            f"other cases than {name} has ({len(shared)} shared, of {len(run.pairs)} here and {len(other.pairs)} there): "
-            "not compared with it"
-        )
+    here, there = len(run.pairs), len(other.pairs)
+    if len(shared) < max(here, there):
+        counts = f"{len(shared)} shared, of {here} here and {there} there"
+        notes.append(f"other cases than {name} has ({counts}): not compared with it")
     return faults, notes

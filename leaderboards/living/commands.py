@@ -169,7 +169,7 @@ def _mark(columns: Iterable[ColumnCheck]) -> Text:
     from leaderboards.living.checked import GRAVEST, MARKS
 
     states = {column.state for column in columns}
-    gravest = next((state for state in GRAVEST if state in states), "nothing")
+    gravest = next((state for state in GRAVEST if state in states), GRAVEST[-1])
     return Text(MARKS[gravest], COLORS.get(gravest, "dim"))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -19,6 +20,7 @@ from bench.kept import Kept
 from bench.llm.backend import Backend
 from bench.llm.client import Client
 from bench.llm.gate import Gate, place_of_plugin
+from bench.machine import device_name
 
 
 class RunContext:
@@ -51,6 +53,9 @@ class RunContext:
         self._gate = Gate(attested)
         self.usage_written: dict[str, dict[str, Any]] = {}
         """What each chat model's use was when it was last written to a run's usage.jsonl."""
+        self.encoding_s = 0.0
+        """Seconds that `embeddings` took so far."""
+        self._encoded_by: dict[str, None] = {}
 
     @property
     def credentialed(self) -> bool:
@@ -162,7 +167,22 @@ class RunContext:
             if not case.images:
                 raise BenchError(f"case {case.id!r} has no image: the dataset must not yield such a case")
         images = [case.images[0].path for case in cases]
-        return self.embedding_store(encoder).get(self.encoder(encoder), images, self.progress, self.problem)
+        self._encoded_by[encoder] = None
+        started = time.perf_counter()
+        try:
+            device = device_name(self.device)
+            return self.embedding_store(encoder).get(self.encoder(encoder), images, self.progress, self.problem, device)
+        finally:
+            self.encoding_s += time.perf_counter() - started
+
+    def seconds_per_image(self) -> dict[str, float]:
+        """Return encoder → mean seconds an image on this device, of those that `embeddings` was asked for.
+
+        Over all images that were ever encoded into the shared store; an encoder is left out where that was elsewhere.
+        """
+        device = device_name(self.device)
+        found = {spec: self.embedding_store(spec).seconds_per_image(device) for spec in self._encoded_by}
+        return {spec: seconds for spec, seconds in found.items() if seconds is not None}
 
     def embedded(self, encoder: str, cases: Sequence[Case]) -> bool:
         """Tell whether `embeddings` would have nothing to encode."""

@@ -2,7 +2,8 @@
 
 One folder holds the embeddings of one encoder fingerprint in two append-only files: ``vectors.f32`` (raw float32 rows)
 and ``index`` (one key a line; line i names row i). A batch's rows are on disk before its keys are written, so whatever
-moment a process dies at, the first ``min(rows, lines)`` entries are whole; the next writer cuts the rest off.
+moment a process dies at, the first ``min(rows, lines)`` entries are whole; the next writer cuts the rest off. Beside
+them ``timing.json`` holds how long encoding took, device by device.
 
 An image is identified by its resolved path, size and modification time: reading the 243,334 files of MIMIC-CXR-JPG
 (about 500 GB) to hash them would cost more than a GPU needs to encode them. A file that is replaced gets a new key, so
@@ -18,12 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from bench.contracts import Embeddings, Encoder, Problem, Ticker
 from bench.errors import BenchError
+from bench.store import read_json, write_json
 
 FIRST_CHUNK, SMALLEST_CHUNK, LARGEST_CHUNK = 32, 8, 2048
 SHORT_S, LONG_S = 2.0, 15.0
@@ -46,6 +48,7 @@ class EmbeddingStore:
         self.folder = folder
         self.vectors = folder / "vectors.f32"
         self.index = folder / "index"
+        self.timing = folder / "timing.json"
         self._rows: dict[bytes, int] = {}
         self._count = self._offset = 0  # entries taken in so far, and where the next one starts in the index
         folder.mkdir(parents=True, exist_ok=True)
@@ -61,14 +64,19 @@ class EmbeddingStore:
         return list(todo.values())
 
     def get(
-        self, encoder: Encoder, images: Sequence[Path], progress: Progress, on_problem: Callable[[Problem], None]
+        self,
+        encoder: Encoder,
+        images: Sequence[Path],
+        progress: Progress,
+        on_problem: Callable[[Problem], None],
+        device: str = "",
     ) -> Embeddings:
         """Return float32 [n_images, dim], encoding what is not stored yet.
 
         A row of NaN stands for a file that is missing or cannot be decoded; `on_problem` is told why, and the file is
         tried again by the next call. The array is a copy-on-write view of the file where the images lie there in one
         block, else a copy. Processes that share the folder take turns, a chunk at a time. Raises OSError naming the
-        file where the disk is full; what was stored before stays usable.
+        file where the disk is full; what was stored before stays usable. `device` is what encodes, for `timing.json`.
         """
         finder = _Keys()
         keys = [finder.of(path) for path in images]
@@ -80,10 +88,33 @@ class EmbeddingStore:
             elif key not in self._rows:
                 todo.setdefault(key, path)
         if todo:
-            _Filling(self, encoder, todo, on_problem).run(progress)
+            _Filling(self, encoder, todo, on_problem, device).run(progress)
         return self._gather(keys, encoder.dim)
 
+    def seconds_per_image(self, device: str) -> float | None:
+        """Return the mean time of encoding an image on a device; None where none was encoded there."""
+        timed = self._times().get(device)
+        return timed["seconds"] / timed["images"] if timed else None
+
     # ---------------------------------------------------------------- files
+
+    def _times(self) -> dict[str, Any]:
+        """Return device → {images, seconds, loading}: whether the time of loading the model is among them."""
+        return read_json(self.timing) if self.timing.exists() else {}
+
+    def _note_time(self, device: str, images: int, seconds: float, *, loading: bool) -> None:
+        """Add a chunk's time; that of a process's first one, in which the model is loaded, only for want of others.
+
+        Only while locked.
+        """
+        times = self._times()
+        known = times.get(device)
+        if known is not None and not known["loading"]:
+            if loading:
+                return
+            images, seconds = images + known["images"], seconds + known["seconds"]
+        times[device] = {"images": images, "seconds": round(seconds, 4), "loading": loading}
+        write_json(self.timing, times)
 
     def _refresh(self, dim: int) -> None:
         """Take in what the index gained since it was last read, as far as its rows are whole."""
@@ -140,9 +171,15 @@ class _Filling:
     """One call's encoding of the images that were not stored."""
 
     def __init__(
-        self, store: EmbeddingStore, encoder: Encoder, todo: dict[bytes, Path], on_problem: Callable[[Problem], None]
+        self,
+        store: EmbeddingStore,
+        encoder: Encoder,
+        todo: dict[bytes, Path],
+        on_problem: Callable[[Problem], None],
+        device: str = "",
     ) -> None:
         self.store, self.encoder, self.todo, self.on_problem = store, encoder, todo, on_problem
+        self.device, self.first = device, True
         self.chunk = FIRST_CHUNK
 
     def run(self, progress: Progress) -> None:
@@ -173,6 +210,8 @@ class _Filling:
         good = np.asarray(~np.isnan(rows).any(axis=1))
         self.store._append([key for key, ok in zip(batch, good, strict=True) if ok], rows[good])
         self.store._refresh(self.encoder.dim)
+        self.store._note_time(self.device, len(batch), seconds, loading=self.first)
+        self.first = False
         for path in (path for path, ok in zip(batch.values(), good, strict=True) if not ok):
             why = self.encoder.why_unreadable(path) or "the encoder gave no embedding"
             self.on_problem(Problem(str(path), path.stem, why))

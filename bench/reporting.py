@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import store
+from bench import resources, store
 from bench.context import RunContext
 from bench.contracts import Case, Dataset, Evidence, Report, System, TrainingSet
 from bench.errors import BenchError
@@ -43,6 +43,7 @@ class Reporting:
             with store.Appender(self.folder / REPORTS) as out:
                 self._guard(f"generating with {self.label}", lambda: self._generate(todo, reports, out))
             self._details("continued", told=True)
+            self._took()
         if todo or taken or (reports and not (self.folder / "facts.json").exists()):
             self._learned(prepared=bool(todo))
         ordered = {case.id: reports[case.id] for case in self.cases if case.id in reports}
@@ -102,7 +103,7 @@ class Reporting:
         waiting = {case.id for case in todo}
         with self.context.progress(self.label, len(self.cases), "reports") as bar:
             bar.advance(len(self.cases) - len(todo))
-            for report in _timed(self.system.generate(todo)):
+            for report in _timed(self.system.generate(todo), self.context):
                 if report.id not in waiting:
                     raise BenchError(f"system {self.label!r} reported on {report.id!r}, not asked or asked once")
                 _check(report, self.label)
@@ -130,6 +131,16 @@ class Reporting:
             ) from err
 
     # -------------------------------------------------------------- what is known afterwards
+
+    def _took(self) -> None:
+        """Keep what making reports took, apart from the reports."""
+        found: list[Any] = []
+        if hasattr(self.system, "measured"):
+            self._guard(f"asking {self.label} what it measured", lambda: found.append(self.system.measured()))  # type: ignore[attr-defined]
+        try:
+            resources.note(self.folder, self.context, resources.checked(found[0]) if found else None)
+        except TypeError as err:
+            raise BenchError(f"system {self.label!r}: {err}") from None
 
     def _learned(self, *, prepared: bool) -> None:
         """Keep what is known once the system is prepared: its facts, and what it could not use.
@@ -195,10 +206,13 @@ def _answered(reports: Mapping[str, Report], case_id: str) -> bool:
     return case_id in reports and reports[case_id].error is None
 
 
-def _timed(reports: Iterable[Report]) -> Iterable[Report]:
-    """Fill in the seconds between one report and the next where the system does not say."""
-    last = time.perf_counter()
+def _timed(reports: Iterable[Report], context: RunContext) -> Iterable[Report]:
+    """Fill in the seconds between one report and the next where the system does not say.
+
+    Those in which images were encoded are left out: another system of the run may have encoded them before.
+    """
+    last, encoding = time.perf_counter(), context.encoding_s
     for report in reports:
-        now = time.perf_counter()
-        yield report if report.seconds is not None else replace(report, seconds=round(now - last, 4))
-        last = time.perf_counter()
+        seconds = time.perf_counter() - last - (context.encoding_s - encoding)
+        yield report if report.seconds is not None else replace(report, seconds=round(max(seconds, 0.0), 6))
+        last, encoding = time.perf_counter(), context.encoding_s

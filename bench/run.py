@@ -2,9 +2,9 @@
 
 A run folder holds, in the order they are written: ``run.json`` (resolved configuration, fingerprints, versions),
 ``cases.jsonl``, ``reports.jsonl`` (appended as reports come), ``stats/`` (a line a pair and metric), ``tables/`` (of
-metrics that have any), ``facts.json``, ``problems.jsonl``, ``summary.json`` and, last, ``done.json``; ``usage.jsonl``
-has a line for each call of the command that asked a chat model, ``details.json`` what a system tells of how it makes
-its reports, ``shards/`` what shards of the run made.
+metrics that have any), ``facts.json``, ``problems.jsonl``, ``resources.json`` (time and cost), ``summary.json`` and,
+last, ``done.json``; ``usage.jsonl`` has a line for each call of the command that asked a chat model, for reports or for
+scores, ``details.json`` what a system tells of how it makes its reports, ``shards/`` what shards of the run made.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from bench import cachedir, machine, registry, scoring, shards, store
+from bench import cachedir, machine, registry, resources, scoring, shards, store
 from bench.config import Config, Entry, RunOptions, digest
 from bench.context import RunContext
 from bench.contracts import Case, Dataset, Pair, Problem, Report, System
 from bench.errors import BenchError
 from bench.reporting import Reporting
-from bench.run_folder import SHOWN, finish, llms, open_run, some, write_usage
+from bench.run_folder import REPORTING, SCORING, SHOWN, finish, llms, open_run, some, write_usage
 from bench.shards import Shard, State
 from bench.workers.options import WorkerOptions
 
@@ -204,7 +204,7 @@ def run(config: Config, out: Path, context: RunContext, *, strict: bool, allow_f
     outcomes = []
     for entry in config.systems:
         folder = out / entry.label
-        with shards.whole(folder), _accounted(folder, context):
+        with shards.whole(folder), _accounted(folder, context, SCORING):
             one = OneRun(config, entry, folder, split, train, context.for_run(folder / "work"))
             outcomes.append(one.run(allow_failed=allow_failed))
     if strict:
@@ -236,12 +236,12 @@ def _opened(config: Config, out: Path, context: RunContext) -> tuple[Split, Data
 
 
 @contextmanager
-def _accounted(folder: Path, context: RunContext) -> Iterator[None]:
+def _accounted(folder: Path, context: RunContext, purpose: str) -> Iterator[None]:
     """Write what questions to chat models took, however the block ends."""
     try:
         yield
     finally:
-        write_usage(folder, context)
+        write_usage(folder, context, purpose)
 
 
 def refuse_null(outcomes: Sequence[Outcome]) -> None:
@@ -272,10 +272,12 @@ class OneRun:
         system = self._build()
         self._open(system)
         gathered = {str(shard): folder for shard, folder in shards.found(self.folder).items()}
-        reports = self._reporting(system, self.folder, self.split.cases, shards=gathered).reports()
+        with _accounted(self.folder, self.context, REPORTING):
+            reports = self._reporting(system, self.folder, self.split.cases, shards=gathered).reports()
         failed = [report for report in reports.values() if report.error is not None]
         if failed and not allow_failed:
             raise BenchError(self._failure(failed, len(reports), "scores them as empty reports, counted and shown"))
+        resources.finish(self.folder, list(gathered.values()), reports.values())
         summary = self._score(system, reports, len(failed))
         return Outcome(self.folder, summary)
 
@@ -286,7 +288,7 @@ class OneRun:
             self._open(system)
         folder, cases = shard.folder(self.folder), shard.share(self.split.cases)
         # a run that would gather looks for a moment whether a shard's folder is held
-        with store.locked(folder, patience_s=1.0), _accounted(folder, self.context):
+        with store.locked(folder, patience_s=1.0), _accounted(folder, self.context, REPORTING):
             elsewhere = shards.answered_anywhere(self.folder) - shards.answered(folder)
             reports = self._reporting(system, folder, cases, elsewhere=frozenset(elsewhere)).reports()
         failed = [report for report in reports.values() if report.error is not None and report.id not in elsewhere]

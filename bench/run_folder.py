@@ -16,8 +16,20 @@ from bench.contracts import Evidence, Report
 from bench.errors import BenchError
 
 SHOWN = 5
-RESULTS = ("cases.jsonl", "reports.jsonl", "shards", "stats", "facts.json", "summary.json", "done.json")
+RESULTS = (
+    "cases.jsonl",
+    "reports.jsonl",
+    "shards",
+    "stats",
+    "facts.json",
+    "resources.json",
+    "summary.json",
+    "done.json",
+)
 """What a run writes after its run.json."""
+USAGE = "usage.jsonl"
+REPORTING, SCORING = "reports", "scores"
+"""What chat models are asked for, as lines of usage.jsonl name it."""
 DETAILS, OTHER_DETAILS = "details.json", "details-other.jsonl"
 
 
@@ -157,7 +169,7 @@ def finish(folder: Path, summary: Mapping[str, Any]) -> None:
     store.write_json(folder / "done.json", {"summary_digest": digest(summary)})
 
 
-def write_usage(folder: Path, context: RunContext) -> None:
+def write_usage(folder: Path, context: RunContext, purpose: str = SCORING) -> None:
     """Append what questions to chat models took since the last call (calls, tokens, cost) to usage.jsonl."""
     lines = []
     for record in context.llms_used():
@@ -165,9 +177,11 @@ def write_usage(folder: Path, context: RunContext) -> None:
         taken = _taken(usage, context.usage_written.get(spec, {}))
         context.usage_written[spec] = usage
         if any(taken.values()):
-            lines.append({"until": datetime.now(UTC).isoformat(timespec="seconds"), "llm": spec, **taken})
+            lines.append(
+                {"until": datetime.now(UTC).isoformat(timespec="seconds"), "llm": spec, "for": purpose, **taken}
+            )
     if lines:
-        with store.Appender(folder / "usage.jsonl") as file:
+        with store.Appender(folder / USAGE) as file:
             file.write(*lines)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -226,3 +227,93 @@ def test_pixels_by_hand(context: RunContext) -> None:
     twelve_maps = 12 * (8 * 192 * 192 + 8 * 192 * 6)
     brightness = 16 * 192 * 192 + 16 * 192 * 12
     assert Pixels(PixelsOptions(), context).flops() == 2 * (twelve_maps + brightness)
+
+
+# ------------------------------------------------------------------ what a run took
+
+PLUGIN = """
+import time
+import json
+from pathlib import Path
+from bench.contracts import Report
+from bench.options import Options
+
+class SlowOptions(Options):
+    encoder: str = "{encoder}"
+
+class Slow:
+    Options = SlowOptions
+    def __init__(self, options, context): self.encoder, self.context = options.encoder, context
+    def fingerprint(self): return "slow"
+    def prepare(self, train): pass
+    def generate(self, cases):
+        self.context.embeddings(self.encoder, cases)
+        for case in cases:
+            time.sleep(0.02)
+            yield Report(case.id, "clear", error="no" if case.id.endswith("3") else None)
+    def facts(self): return {{}}
+    def measured(self): return {{"train_seconds": 90.0, "trained_on": "a device"}}
+
+class SlowEncoder:
+    Options = Options
+    dim = 2
+    def __init__(self, options, context): pass
+    def fingerprint(self): return "slow"
+    def why_unreadable(self, image): return None
+    def encode(self, images):
+        import numpy as np
+        time.sleep(0.05 * len(images))
+        return np.ones((len(images), 2), np.float32)
+"""
+
+
+@pytest.fixture
+def slow() -> Path:
+    file = Path("slow.py").resolve()
+    file.write_text(PLUGIN.format(encoder=f"{file}:SlowEncoder"))
+    plugins = Path(__file__).with_name("plugins.py")
+    for i in range(12):
+        Path(f"{i}.png").write_bytes(b"an image")
+    Path("bench.yaml").write_text(
+        f"dataset: {{use: '{plugins}:TinyDataset'}}\nsystems: {{slow: {{use: '{file}:Slow'}}}}\n"
+        f"metrics: {{w: {{use: '{plugins}:WordF1'}}}}\nrun: {{bootstrap: 0}}\n"
+    )
+    return file
+
+
+def test_a_run_tells_what_it_took(bench: Any, slow: Path) -> None:
+    answer = bench("run", "--out", "o", "--allow-failed")
+    assert answer.code == 0, answer.err
+    found = json.loads(Path("o/slow/resources.json").read_text())
+    n = len(Path("o/slow/reports.jsonl").read_text().splitlines())
+    assert found["n_timed"] < n, "failed reports are left out"
+    # Encoding is not in the reports' time, though it is the first report that waits for it.
+    assert 0.02 <= found["seconds_per_report"] < 0.04
+    (seconds,) = found["encoding"].values()
+    assert 0.05 <= seconds < 0.1
+    assert found["measured"] == {"train_seconds": 90.0, "trained_on": "a device"}
+    assert [device.split()[0] for device in found["devices"]] == ["cpu"]
+    assert "llm" not in found
+    # Encoded before: the time an image takes is known all the same.
+    assert bench("run", "--out", "p", "--allow-failed").code == 0
+    again = json.loads(Path("p/slow/resources.json").read_text())
+    assert list(again["encoding"].values()) == [seconds]
+    assert Path("o/slow/summary.json").read_bytes() == Path("p/slow/summary.json").read_bytes()
+
+
+def test_shards_are_gathered(bench: Any, slow: Path) -> None:
+    for shard in ("1/2", "2/2"):
+        assert bench("run", "--out", "o", "--shard", shard, "--allow-failed", "--set", "run.limit=2").code == 0
+    assert bench("run", "--out", "o", "--allow-failed", "--set", "run.limit=2").code == 0
+    found = json.loads(Path("o/slow/resources.json").read_text())
+    assert found["n_timed"] == 2
+    assert found["measured"]["train_seconds"] == 90.0
+    assert len(found["encoding"]) == len(found["devices"]) == 1
+
+
+@pytest.mark.parametrize(("value", "said"), [("[]", "must give a mapping"), ("{'a': None}", "finite numbers")])
+def test_measurements_that_cannot_be_kept_are_refused(bench: Any, slow: Path, value: str, said: str) -> None:
+    slow.write_text(slow.read_text().replace('{"train_seconds": 90.0, "trained_on": "a device"}', value))
+    answer = bench("run", "--out", "o", "--allow-failed")
+    assert answer.code == 2
+    assert said in answer.err

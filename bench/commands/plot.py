@@ -224,6 +224,48 @@ def correlation(
     _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
 
 
+@plot.command()
+@_shared
+@click.option("--metric", required=True, metavar="COLUMN", help="The column whose values of single cases are drawn.")
+@click.option(
+    "--of",
+    "side",
+    type=click.Choice(["report", "reference"]),
+    default="report",
+    show_default=True,
+    help="Whose length.",
+)
+@click.option("--points/--no-points", default=True, show_default=True, help="Draw every case, or the means alone.")
+@click.option("--bins", type=click.IntRange(1, 100), default=6, show_default=True, help="Most means along the length.")
+@_draws(1000)
+@_confidence
+@_seed
+def length(
+    runs: tuple[Path, ...],
+    out: Path,
+    data: Path | None,
+    width: float,
+    metric: str,
+    side: Literal["report", "reference"],
+    points: bool,
+    bins: int,
+    draws: int,
+    confidence: float,
+    seed: int,
+) -> None:
+    """A column's value of each case against the words of its report, or of its reference.
+
+    A picture a run, with the means of cases of neighbouring lengths (about as many cases each) and their intervals.
+    Points and their numbers carry no id and stand in no order of the cases; --no-points leaves them out.
+    """
+    from bench.plots import length as kind
+
+    file, read = _begin(runs, out, data)
+    settings: dict[str, Any] = {"bins": bins, "draws": draws, "confidence": confidence, "seed": seed}
+    found = kind.of_runs(read, metric, side=side, points=points, **settings)
+    _end(out, file, found.numbers, lambda: kind.draw(found, width), found.title, found.texts(), found.notes)
+
+
 # ------------------------------------------------------------------ around each kind
 
 

@@ -52,6 +52,8 @@ class Correlation:
     """Which columns are lower-is-better and were turned."""
     cells: Mapping[tuple[int, int], Cell]
     """(row, column) of the lower triangle, row > column."""
+    interval: str
+    """What the intervals are; empty where there is none."""
     notes: tuple[str, ...]
     numbers: tuple[Mapping[str, Any], ...]
     title: str = "Correlation of metrics over cases"
@@ -103,11 +105,13 @@ def of_runs(
         for j in range(i):
             cells[i, j] = cell = _cell(pool, i, j, coefficient, draws, confidence, seed)
             numbers.append(_numbers(kept[j], kept[i], coefficient, cell, up))
-    notes = _notes(runs, pool, coefficient, draws, confidence, kept, up)
+    notes = _notes(runs, pool, coefficient, kept, up)
     notes += _left_out(keys, kept) + _undefined(cells, kept, pool) + _not_ok(tables, runs, kept)
     notes += reading.origins([run.run for run in runs])
     turned = tuple(not up[key] for key in kept)
-    return Correlation(coefficient, tuple(headings[key] for key in kept), turned, cells, tuple(notes), tuple(numbers))
+    interval = f"{confidence * 100:g}% interval ({draws:,} resamples of patients)" * bool(draws)
+    shown = tuple(headings[key] for key in kept)
+    return Correlation(coefficient, shown, turned, cells, interval, tuple(notes), tuple(numbers))
 
 
 def _check_recipes(runs: Sequence[Scored], keys: Sequence[str]) -> None:
@@ -179,8 +183,6 @@ def _notes(
     runs: Sequence[Scored],
     pool: Pool,
     coefficient: Coefficient,
-    draws: int,
-    confidence: float,
     keys: Sequence[str],
     up: Mapping[str, bool],
 ) -> list[str]:
@@ -191,8 +193,6 @@ def _notes(
     lines = [f"{NAMES[coefficient]} over {reading.counted(pool.values.shape[1], 'report')} of {labels} ({on})."]
     if len(runs) > 1:
         lines.append("Reports of several runs are put together, so that differences between systems count too.")
-    if draws:
-        lines[0] += f" Below it its {confidence * 100:g}% interval ({draws:,} resamples of patients)."
     if turned := [key for key in keys if not up[key]]:
         lines.append(
             f"Turned, since lower is better: {', '.join(turned)}. Positive: both agree which report is better."
@@ -236,72 +236,62 @@ def _not_ok(tables: Sequence[case_values.CaseTable], runs: Sequence[Scored], key
 
 # ------------------------------------------------------------------ drawing
 
-_DEEP = 0.55
-"""Size of a correlation from which its cell is so dark that text on it is white."""
+_INTERVAL = 5.0
+"""Points of the text of intervals."""
+_BAR = (1.75, 0.42)
+"""Width and height of the scale of colours with its name, in inches."""
 
 
 def draw(found: Correlation, width_mm: float) -> Figure:
-    """Return the lower triangle as a heat map, each cell with its number and, where it fits, its interval."""
+    """Return the lower triangle as a heat map, each cell with its number and, where it fits, its interval.
+
+    Raises BenchError where not even the numbers fit.
+    """
     from bench.plots import style
 
     width = inches(width_mm)
-    names = [
-        f"{heading} ↓" if turned else heading for heading, turned in zip(found.headings, found.turned, strict=True)
-    ]
-    n = len(names)
+    arrows = ["" if not turned else " ↓" for turned in found.turned]
+    names = [heading + arrow for heading, arrow in zip(found.headings, arrows, strict=True)]
+    n = len(names) - 1
     widest = max(style.width_of(style.shown(name)) for name in names[1:])
     labels = min(widest + 0.02, max(0.3 * width, 0.7))
-    cell = min((width - 2 * style.MARGIN - labels - 0.08) / (n - 1), 0.62)
-    texts = {place: _texts(c) for place, c in found.cells.items()}
-    widest = max(style.width_of(value, style.TINY) for value, _ in texts.values())
-    if cell < widest + 0.03:
-        raise too_narrow(f"{n} columns do not fit in a heat map", width)
-    both = max(style.width_of(interval, 5.0) for _, interval in texts.values()) + 0.04 <= cell
-    side = cell * (n - 1)
-    rows = [style.fold(name, labels, style.SIZE, most=max(1, int(cell / style.height_of(1)))) for name in names[1:]]
-    feet, turned = _feet(names[:-1], cell)
-    notes = style.folded_notes(found.notes, width)
-    foot = _foot_height(feet, turned=turned)
-    bar = 0.34
-    sheet = style.Sheet(width, style.MARGIN + bar + side + foot + 0.06 + style.notes_height(notes) + style.MARGIN)
-    left, top = style.MARGIN + labels + 0.06, style.MARGIN + bar
+    cell = min((width - 2 * style.MARGIN - labels - 0.08) / n, 0.62)
+    texts = {place: _texts(one) for place, one in found.cells.items()}
+    if cell < max(style.width_of(value, style.TINY) for value, _ in texts.values()) + 0.03:
+        raise too_narrow(f"{len(names)} columns do not fit in a heat map", width)
+    both = any(interval for _, interval in texts.values()) and all(
+        style.width_of(interval, _INTERVAL) + 0.04 <= cell for _, interval in texts.values()
+    )
+    rows = [style.fold(name, labels, most=max(1, int(cell / style.height_of(1)))) for name in names[1:]]
+    turned = any(style.width_of(style.shown(name)) > cell - 0.03 for name in names[:-1])
+    feet = [style.fold(name, 1.2 if turned else cell, most=1)[0] for name in names[:-1]]
+    foot = 0.08 + (max(map(style.width_of, feet)) if turned else style.height_of(1))
+    about = f"In each cell the correlation and its {found.interval}." if both else ""
+    notes = style.folded_notes([*found.notes[:1], *[about] * bool(about), *found.notes[1:]], width)
+    left, side = style.MARGIN + labels + 0.06, cell * n
+    beside = cell * (1 + int(_BAR[1] / cell))  # cells of the rows that the scale of colours would stand beside
+    within = side - beside - 0.15 >= _BAR[0]
+    top = style.MARGIN + (0 if within else _BAR[1] + 0.08)
+    sheet = style.Sheet(width, top + side + foot + 0.06 + style.notes_height(notes) + style.MARGIN)
     axes = sheet.axes(left, top, side, side)
-    axes.set_xlim(0, n - 1)
-    axes.set_ylim(n - 1, 0)
+    axes.set_xlim(0, n)
+    axes.set_ylim(n, 0)
     axes.set_axis_off()
     for (i, j), one in found.cells.items():
         _draw_cell(axes, j, i - 1, one, texts[i, j] if both else (texts[i, j][0], ""))
     for number, lines in enumerate(rows):
         middle = top + (number + 0.5) * cell - style.height_of(len(lines)) / 2
         sheet.text(left - 0.06, middle, lines, ha="right")
-    for number, lines in enumerate(feet):
+    for number, name in enumerate(feet):
         middle = left + (number + 0.5) * cell
         if turned:
-            place = (middle / width, 1 - (top + side + 0.04) / sheet.height)
-            sheet.figure.text(*place, lines[0], rotation=90, ha="center", va="top", size=style.SIZE)
+            look: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "top", "size": style.SIZE}
+            sheet.figure.text(middle / width, 1 - (top + side + 0.04) / sheet.height, name, **look)
         else:
-            sheet.text(middle, top + side + 0.04, lines, ha="center")
-    _draw_bar(sheet, found.coefficient, width, min(1.6, width - 1.6))
+            sheet.text(middle, top + side + 0.03, [name], ha="center")
+    _draw_bar(sheet, found.coefficient, left + side if within else width - style.MARGIN - 0.06)
     style.put_notes(sheet, notes)
     return sheet.figure
-
-
-def _feet(names: Sequence[str], cell: float) -> tuple[list[list[str]], bool]:
-    """Return the names below the columns, in lines, and whether they have to be turned to fit."""
-    from bench.plots import style
-
-    folded = [style.fold(name, cell - 0.04, most=9) for name in names]
-    if all(len(lines) <= 2 for lines in folded):
-        return folded, False
-    return [style.fold(name, 1.2, most=1) for name in names], True
-
-
-def _foot_height(feet: Sequence[Sequence[str]], *, turned: bool) -> float:
-    from bench.plots import style
-
-    if turned:
-        return 0.1 + max(style.width_of(lines[0]) for lines in feet)
-    return 0.1 + max(style.height_of(len(lines)) for lines in feet)
 
 
 def _texts(cell: Cell) -> tuple[str, str]:
@@ -326,6 +316,15 @@ def _colour(value: float) -> tuple[float, float, float]:
     return red, green, blue
 
 
+def _ink(colour: tuple[float, float, float]) -> str:
+    """Return the colour of text on `colour`, dark or white, whichever has more contrast (WCAG 2's luminance)."""
+    from bench.plots import style
+
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in colour]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return style.INK if (luminance + 0.05) ** 2 > 1.05 * 0.06 else "white"  # 0.06: that of INK, and 0.05
+
+
 def _draw_cell(axes: Axes, x: int, y: int, cell: Cell, texts: tuple[str, str]) -> None:
     from matplotlib.patches import Rectangle
 
@@ -337,29 +336,28 @@ def _draw_cell(axes: Axes, x: int, y: int, cell: Cell, texts: tuple[str, str]) -
     else:
         look["facecolor"] = _colour(cell.value)
     axes.add_patch(Rectangle((x, y), 1, 1, gid=f"cell-{y}-{x}", **look))
-    ink = "white" if cell.value is not None and abs(cell.value) > _DEEP else style.INK
+    ink = style.INK if cell.value is None else _ink(_colour(cell.value))
     value, interval = texts
     text: dict[str, Any] = {"ha": "center", "va": "center_baseline", "color": ink}
     if cell.value is None:
         text["bbox"] = {"facecolor": "white", "edgecolor": "none", "pad": 1.0}
     axes.text(x + 0.5, y + (0.36 if interval else 0.5), value, size=style.TINY, **text)
     if interval:
-        axes.text(x + 0.5, y + 0.7, interval, size=5.0, **text)
+        axes.text(x + 0.5, y + 0.7, interval, size=_INTERVAL, **text)
 
 
-def _draw_bar(sheet: Any, coefficient: Coefficient, width: float, length: float) -> None:
-    """Draw the scale of colours above the map."""
+def _draw_bar(sheet: Any, coefficient: Coefficient, right: float) -> None:
+    """Draw the scale of colours, its right end at `right` inches."""
     from bench.plots import style
 
-    name = NAMES[coefficient]
-    left = width - style.MARGIN - length - 0.1
-    axes = sheet.axes(left, style.MARGIN, length, 0.08)
-    steps = 41
+    left, top = right - _BAR[0], style.MARGIN + style.height_of(1, style.SMALL) + 0.02
+    axes = sheet.axes(left, top, _BAR[0] - 0.06, 0.08)
+    steps = 40
     for step in range(steps):
-        value = -1 + 2 * (step + 0.5) / steps
-        axes.axvspan(-1 + 2 * step / steps, -1 + 2 * (step + 1) / steps, color=_colour(value), lw=0)
+        ends = -1 + 2 * step / steps, -1 + 2 * (step + 1) / steps
+        axes.axvspan(*ends, color=_colour(sum(ends) / 2), lw=0)
     axes.set_xlim(-1, 1)
     axes.set_yticks([])
     axes.spines["left"].set_visible(False)
     axes.set_xticks([-1, -0.5, 0, 0.5, 1], ["−1", "−0.5", "0", "0.5", "1"])
-    sheet.text(left - 0.1, style.MARGIN - 0.02, [name], style.SMALL, ha="right")
+    sheet.text(left + _BAR[0] / 2 - 0.03, style.MARGIN, [NAMES[coefficient]], style.SMALL, ha="center")

@@ -94,9 +94,7 @@ def of_runs(
     intervals = tuple(tuple(_interval(run, key) for key in drawn) for run in ordered)
     labels = tuple(reading.row_names(ordered))
     notes = [f"{ordered[0].population}."]
-    how = (
-        f"{'The numbers at an axis are those at centre and rim; o' if len(runs) <= OVERLAID else 'O'}utwards is better."
-    )
+    how = "Outwards is better; the numbers of an axis are those at centre and rim."
     notes.append(f"{how} Bands: {interval}." if interval else how)
     notes += reading.missing(ordered, keys) + reading.origins([run.run for run in ordered])
     return Radar(spokes, labels, values, intervals, tuple(notes), tuple(_numbers(ordered, labels, spokes)))
@@ -214,10 +212,10 @@ def _draw_overlaid(radar: Radar, width: float) -> Figure:
 def _draw_apart(radar: Radar, width: float) -> Figure:
     from bench.plots import style
 
-    apart = f"Grey, dashed: {radar.labels[0]}. {_all_scales(radar.spokes)}"
-    notes = style.folded_notes([apart, *radar.notes], width)
     shown = range(1, len(radar.labels))
     across, names, radius = _cells(radar, len(shown), width)
+    told = "" if across == 1 else f" {_all_scales(radar.spokes)}"
+    notes = style.folded_notes([f"Grey, dashed: {radar.labels[0]}.{told}", *radar.notes], width)
     cell = (width - 2 * style.MARGIN) / across
     upper, lower = max(n.box(radius)[3] for n in names), min(n.box(radius)[2] for n in names)
     titles = {number: style.fold(radar.labels[number], cell - 0.08, style.SIZE, "bold") for number in shown}
@@ -252,7 +250,7 @@ def _cells(radar: Radar, n: int, width: float) -> tuple[int, list[_Label], float
     fit = min(n, max(1, int((width - 2 * style.MARGIN) / 1.55)))
     for across in range(fit, 0, -1):
         cell = (width - 2 * style.MARGIN) / across
-        names = _labels(radar, scale=False, most=cell * 0.3)
+        names = _labels(radar, scale=across == 1, most=cell * 0.3)
         try:
             return across, names, _radius(names, cell / 2 - 0.02, 1.2, width)
         except BenchError:

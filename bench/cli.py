@@ -20,6 +20,7 @@ BUILT_IN = {
     "sweep": "bench.commands.sweep:sweep",
     "score": "bench.commands.score:score",
     "compare": "bench.commands.compare:compare",
+    "report": "bench.commands.report:report",
     "plot": "bench.commands.plot:plot",
     "meta": "bench.commands.meta:meta",
     "list": "bench.commands.inspect:list_plugins",

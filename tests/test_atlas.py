@@ -20,10 +20,11 @@ from bench.contracts import Mark, NoAnswer, SmallTable
 from bench.datasets.demo import Demo
 from bench.errors import BenchError
 from bench.pages.html import script_json
+from bench.pages.marks import verdict
 from systems.sae_rad.atlas import thumbnails as thumbs
 from systems.sae_rad.atlas.activity import BINS, ByFeature, histogram
 from systems.sae_rad.atlas.finished import find_run
-from systems.sae_rad.atlas.passages import attribute, completed, passages, spans, verdict
+from systems.sae_rad.atlas.passages import attribute, completed, passages, spans
 from systems.sae_rad.atlas.reports import ago
 from systems.sae_rad.atlas.scores import Setting, read_scores
 from systems.sae_rad.atlas.site import Site, feature_page, report_page, title_of

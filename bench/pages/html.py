@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+    from markupsafe import Markup
 
 HERE = Path(__file__).parent
 TEMPLATES, STATIC = HERE / "templates", HERE / "static"
@@ -47,6 +48,13 @@ def hash_of(content: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()}'"
 
 
+def exactly(text: str) -> Markup:
+    """Return a text as HTML whose own text is `clean(text)`, its ends of line too: parsers turn a plain CR into LF."""
+    from markupsafe import Markup, escape
+
+    return Markup(escape(clean(text)).replace("\r", "&#13;"))
+
+
 def environment(*folders: Path, **shared: Any) -> Environment:
     """Return templates of the folders given, then of this package; all values are escaped, missing ones an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -60,7 +68,7 @@ def environment(*folders: Path, **shared: Any) -> Environment:
         finalize=_writable,
     )
     made.globals.update(shared)
-    made.filters.update(percent=percent, grouped=grouped)
+    made.filters.update(percent=percent, grouped=grouped, exactly=exactly)
     return made
 
 

@@ -4,7 +4,7 @@
 // source: { noun, sort, hide, hideTitle, columns: [{ key, title, kind, data, … }] }. Kinds: text, category (data: places
 // in `names`), flags (data: lists of places in `names`), and the numbers count, share, score and scaled (`decimals`).
 // A column's `first` ("low", "high") is the end that comes first when it is sorted by; `group` is its heading in lists.
-// hooks: href(column, row); drawn() → columns to draw; fill(cell, column, row) → true where it filled the cell itself;
+// hooks: href(column, row); drawn(table) → columns to draw; fill(cell, column, row, table) → true where it filled it;
 // state: further { key: default } that the address keeps; after(table) once a page of rows is drawn.
 window.benchTable = (source, hooks) => {
   const PER_PAGE = 50;
@@ -125,7 +125,7 @@ window.benchTable = (source, hooks) => {
       if (isHeading) cell.scope = "row";
       cell.className = `k-${column.kind}`;
       cell.dataset.title = column.heading || column.title;
-      if (!(hooks.fill && hooks.fill(cell, column, row))) plain(cell, column, row, isHeading);
+      if (!(hooks.fill && hooks.fill(cell, column, row, table))) plain(cell, column, row, isHeading);
       tr.append(cell);
     }
     return tr;
@@ -155,7 +155,7 @@ window.benchTable = (source, hooks) => {
     current = keeps();
     const pages = Math.max(1, Math.ceil(current.length / PER_PAGE));
     state.page = Math.min(state.page, pages - 1);
-    const start = state.page * PER_PAGE, part = current.slice(start, start + PER_PAGE), shownColumns = drawn();
+    const start = state.page * PER_PAGE, part = current.slice(start, start + PER_PAGE), shownColumns = drawn(table);
     head.replaceChildren(...shownColumns.map(heading));
     body.replaceChildren(...part.map((row) => line(row, shownColumns)));
     get("status").textContent = current.length

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from bench.contracts import Mark, SmallTable
+from bench.pages.marks import Verdict, verdict
 from systems.sae_rad.sentences import split
 
 if TYPE_CHECKING:
@@ -19,21 +20,7 @@ SOURCE = 0.2
 """Cosine from which a statement made of a text is put to its most similar sentence: it was taken from one of them."""
 
 Side = Literal["candidate", "reference"]
-Verdict = Literal["agree", "differ", "partly", "unknown"]
 DIRECTIONS: Mapping[Side, str] = {"candidate": "precision", "reference": "recall"}
-_VERDICTS: Mapping[str, Verdict] = {
-    "entailed": "agree",
-    "match": "agree",
-    "exact": "agree",
-    "stem": "agree",
-    "synonym": "agree",
-    "not entailed": "differ",
-    "unmatched": "differ",
-    "extra": "differ",
-    "missed": "differ",
-    "mixed": "partly",
-    "partial": "partly",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,13 +155,6 @@ def _judged(table: SmallTable | None, side: Side) -> list[tuple[str, str]]:
     if table is None or table.headings[:3] != ("direction", "statement", "verdict"):
         return []
     return [(row[1], row[2]) for row in table.rows if row[0] == DIRECTIONS[side]]
-
-
-def verdict(kind: str) -> Verdict:
-    """Return how a mark of a kind is drawn: agreed by the other text, not found there, partly, or no verdict."""
-    if kind.endswith("-gram"):
-        return "partly" if kind == "1-gram" else "agree"
-    return _VERDICTS.get(kind, "unknown")
 
 
 def alike(sentence: str, descriptions: Sequence[str], space: SentenceSpace) -> bool:

@@ -237,9 +237,10 @@ def test_a_file_of_predictions() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["sae-rad", "sae-rad-neurons", "sae-rad-other-image", "sae-rad-untrained-sae"])
 def test_sae_rad(name: str) -> None:
-    """With the demo's settings and a short training."""
+    """With the demo's settings, on a smaller demo, and a short training."""
     options = {"encoder": "pixels", "sae": {"expansion": 1, "steps": 60, "batch_size": 32}}
-    checked = check_system(name, {k: v for k, v in options.items() if k == "encoder" or name != "sae-rad-neurons"})
+    own = {k: v for k, v in options.items() if k == "encoder" or name != "sae-rad-neurons"}
+    checked = check_system(name, own, assignments=("dataset.images=48", "dataset.test_images=12"))
     assert checked.ok, str(checked)
 
 

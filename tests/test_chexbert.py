@@ -226,7 +226,7 @@ def test_equal_to_the_package_on_a_small_model(small: Checkpoint, context: RunCo
 
 @pytest.mark.slow
 def test_equal_to_the_package_at_the_real_size(tmp_path: Path, context: RunContext) -> None:
-    real = Checkpoint(tmp_path, synthetic_texts(24), vocab_size=30522)
+    real = Checkpoint(tmp_path, synthetic_texts(8), vocab_size=30522)
     try:
         assert real.shape() == Shape()
         assert_equal_to_the_package(real, context)

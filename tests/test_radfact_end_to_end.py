@@ -364,7 +364,7 @@ def test_a_model_of_135_million_parameters_in_this_process_does_not_qualify(
     llm = {"use": f"llama.cpp/{gguf}", "threads": 1, "slots": 1, "concurrency": 1, "attempts": 1, "n_ctx": 2048}
     write_config(llm, max_tokens=64)
     prompts = write_tiny_prompts(tmp_path / "tiny")
-    arguments = ("radfact", "check", "-c", "c.yaml", "--prompts", prompts, "--repeat", 0, "--limit", 8)
+    arguments = ("radfact", "check", "-c", "c.yaml", "--prompts", prompts, "--repeat", 0, "--limit", 4)
     answer = bench(*arguments)
     assert answer.code == 2
     assert "FAIL: this judge falls short" in answer.err

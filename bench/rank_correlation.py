@@ -83,35 +83,43 @@ def resamples(n_groups: int, draws: int, seed: int) -> Iterator[Floats]:
 class Association:
     """Two samples of items in groups, ready for any number of resamples of the groups."""
 
-    within: bool
-    """Whether only pairs of one group count; a group drawn twice is then two groups."""
+    inner: Floats | None
+    """Where only pairs of one unit count: how many ordered pairs each group holds, [n_groups]."""
     sums: Floats
-    """Of ordered pairs, [4, n_groups, n_groups], or [4, n_groups] where `within`: Σ sign·sign, Σ |sign·sign|, pairs not
-    tied in x, pairs not tied in y."""
+    """Of ordered pairs, [4, n_groups, n_groups], or [4, n_groups] where there is `inner`: Σ sign·sign, Σ |sign·sign|,
+    pairs not tied in x, pairs not tied in y."""
     sizes: Floats
     """Items of each group, [n_groups]."""
     x: Floats
-    """Of the items that have both values; where `within` their ranks in the group, about the group's mean."""
+    """Of the items that have both values; where there is `inner` their ranks in the unit, about the unit's mean."""
     y: Floats
     groups: Integers
     """Of the same items."""
 
     @classmethod
-    def of(cls, x: Floats, y: Floats, groups: Integers, n_groups: int, *, within: bool = False) -> Association:
+    def of(cls, x: Floats, y: Floats, groups: Integers, n_groups: int, *, units: Integers | None = None) -> Association:
         """Return the association of x and y [n]; groups [n] are numbers below `n_groups`.
 
-        Items with a NaN are left out. Raises ValueError where the lengths differ.
+        units [n]: only pairs of one unit count, and those of one copy of it where its group is drawn more than once; a
+        unit lies in one group. Items with a NaN are left out. Raises ValueError where the lengths differ.
         """
         if not x.shape == y.shape == groups.shape or x.ndim != 1:
             raise ValueError(f"x, y and groups must be of one length, not {x.shape}, {y.shape}, {groups.shape}")
         there = np.isfinite(x) & np.isfinite(y)
-        order = np.flatnonzero(there)[np.argsort(groups[there], kind="stable")]
+        order = np.flatnonzero(there)[
+            np.lexsort((units[there], groups[there]) if units is not None else (groups[there],))
+        ]
         x, y, groups = x[order], y[order], groups[order]
         sizes = np.bincount(groups, minlength=n_groups).astype(np.float64)
-        if within:
-            sums = _sums_within(x, y, sizes)
-            return cls(True, sums, sizes, _centred_ranks(x, sizes), _centred_ranks(y, sizes), groups)
-        return cls(False, _sums(x, y, groups, n_groups), sizes, x, y, groups)
+        if units is None:
+            return cls(None, _sums(x, y, groups, n_groups), sizes, x, y, groups)
+        found = np.zeros((5, n_groups))
+        ranks = np.zeros((2, len(x)))
+        for unit in np.split(np.arange(len(x)), np.flatnonzero(np.diff(units[order])) + 1):
+            if len(unit):
+                found[:, groups[unit[0]]] += _sums_within(x[unit], y[unit])
+                ranks[:, unit] = _centred_ranks(x[unit]), _centred_ranks(y[unit])
+        return cls(found[4], found[:4], sizes, ranks[0], ranks[1], groups)
 
     @property
     def n(self) -> int:
@@ -132,7 +140,7 @@ class Association:
 
     def statistics(self, counts: Floats) -> Statistics:
         """Return the statistics of resamples that hold each group so often, counts [draws, n_groups] -> [draws]."""
-        if self.within:
+        if self.inner is not None:
             same, both, x, y = self.sums @ counts.T
         else:
             same, both, x, y = (np.einsum("dg,dg->d", counts @ matrix, counts) for matrix in self.sums)
@@ -152,8 +160,8 @@ class Association:
 
     def _pairs(self, counts: Floats) -> Floats:
         """Return the numbers of ordered pairs of different items, [draws]: copies of one item are no pair."""
-        if self.within:
-            return counts @ (self.sizes * (self.sizes - 1))
+        if self.inner is not None:
+            return counts @ self.inner
         return (counts @ self.sizes) ** 2 - counts**2 @ self.sizes
 
     def _spearman(self, counts: Floats) -> Floats:
@@ -163,7 +171,7 @@ class Association:
 
     def _spearman_of(self, weights: Floats) -> Floats:
         """weights: how often each item is there, [draws, n]."""
-        if self.within:
+        if self.inner is not None:
             x, y = self.x[None], self.y[None]
         else:
             x, y = _about_mean(_ranks(self.x, weights), weights), _about_mean(_ranks(self.y, weights), weights)
@@ -188,12 +196,9 @@ def _sums(x: Floats, y: Floats, groups: Integers, n_groups: int) -> Floats:
     return found
 
 
-def _sums_within(x: Floats, y: Floats, sizes: Floats) -> Floats:
-    """Return the sums over ordered pairs of each group alone, [4, n_groups]; items sorted by group."""
-    found = np.zeros((4, len(sizes)))
-    for group, (xs, ys) in enumerate(zip(_parts(x, sizes), _parts(y, sizes), strict=True)):
-        found[:, group] = [signs.sum(dtype=np.float64) for signs in _signs(xs, ys, xs, ys)]
-    return found
+def _sums_within(x: Floats, y: Floats) -> Floats:
+    """Return the sums over all ordered pairs of items, and how many pairs there are, [5]."""
+    return np.array([*(signs.sum(dtype=np.float64) for signs in _signs(x, y, x, y)), len(x) * (len(x) - 1)])
 
 
 def _signs(x: Floats, y: Floats, others_x: Floats, others_y: Floats) -> tuple[NDArray[np.int8], ...]:
@@ -204,10 +209,6 @@ def _signs(x: Floats, y: Floats, others_x: Floats, others_y: Floats) -> tuple[ND
 
 def _sign(values: Floats, others: Floats) -> NDArray[np.int8]:
     return (values[:, None] > others).astype(np.int8) - (values[:, None] < others).astype(np.int8)
-
-
-def _parts(values: Floats, sizes: Floats) -> list[Floats]:
-    return np.split(values, np.cumsum(sizes).astype(int)[:-1])
 
 
 def _ranks(values: Floats, weights: Floats) -> Floats:
@@ -221,9 +222,10 @@ def _ranks(values: Floats, weights: Floats) -> Floats:
     return ranks
 
 
-def _centred_ranks(values: Floats, sizes: Floats) -> Floats:
-    ranked = [_ranks(part, np.ones((1, len(part))))[0] - (len(part) + 1) / 2 for part in _parts(values, sizes)]
-    return np.concatenate(ranked)
+def _centred_ranks(values: Floats) -> Floats:
+    weights = np.ones((1, len(values)))
+    ranks: Floats = _about_mean(_ranks(values, weights), weights)[0]
+    return ranks
 
 
 def _about_mean(ranks: Floats, weights: Floats) -> Floats:

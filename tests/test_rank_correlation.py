@@ -73,7 +73,7 @@ def test_a_resample_is_what_counting_it_again_gives(within: bool) -> None:
     groups = np.repeat(np.arange(6), [1, 4, 3, 4, 2, 5])
     x, y = rng.integers(0, 6, 19).astype(float), rng.integers(0, 4, 19).astype(float)
     x[2] = np.nan
-    one = Association.of(x, y, groups, 6, within=within)
+    one = Association.of(x, y, groups, 6, units=groups if within else None)
     counts = np.concatenate(list(resamples(6, 40, seed=3)))
     found = one.statistics(counts)
     for d, count in enumerate(counts.astype(int)):
@@ -105,14 +105,27 @@ def test_copies_of_one_item_are_no_pair_that_agrees() -> None:
 def test_pairs_within_groups_only() -> None:
     x, y = CASES["many ties"]
     groups = np.arange(60) % 15
-    one = Association.of(x, y, groups, 15, within=True).statistics(np.ones((1, 15)))
+    one = Association.of(x, y, groups, 15, units=groups).statistics(np.ones((1, 15)))
     assert (one.accuracy[0], one.accuracy_equal[0]) == pytest.approx(by_pairs(x, y, groups), abs=1e-12)
+
+
+def test_units_lie_in_groups() -> None:
+    """What is drawn may be larger than what is compared: patients with several references."""
+    x, y = CASES["many ties"]
+    units = np.arange(60) % 15
+    one = Association.of(x, y, units % 5, 5, units=units)
+    alone = Association.of(x, y, units, 15, units=units)
+    for found, expected in zip(one.statistics(np.ones((1, 5))), alone.statistics(np.ones((1, 15))), strict=True):
+        assert found == pytest.approx(expected, abs=1e-12)
+    counts = np.array([[2.0, 0, 1, 1, 1]])
+    for found, expected in zip(one.statistics(counts), alone.statistics(np.tile(counts, 3)), strict=True):
+        assert found == pytest.approx(expected, abs=1e-12)
 
 
 def test_what_is_tied() -> None:
     x = np.array([1.0, 1.0, 2.0, 3.0])
     assert Association.of(x, x[::-1].copy(), np.arange(4), 4).tied == pytest.approx(1 / 6)
-    assert Association.of(x, x, np.array([0, 0, 1, 1]), 2, within=True).tied == pytest.approx(1 / 2)
+    assert Association.of(x, x, np.array([0, 0, 1, 1]), 2, units=np.array([0, 0, 1, 1])).tied == pytest.approx(1 / 2)
 
 
 def test_interval_is_near_the_normal_one() -> None:

@@ -25,7 +25,7 @@ class Settings:
     """How agreement is measured."""
 
     draws: int = 10_000
-    """Resamples of references behind the intervals and p-values; 0: none."""
+    """Resamples of groups behind the intervals and p-values; 0: none."""
     seed: int = 0
     confidence: float = 0.95
     within: bool = False
@@ -63,7 +63,7 @@ class Agreement:
     n_left_out: int
     """Candidates that lack one of them."""
     n_groups: int
-    """References (or patients) they belong to."""
+    """Groups of references they belong to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,15 +121,18 @@ class Measured:
     notes: Sequence[str]
     settings: Settings
     baseline: str | None
-    n_pairs: int
+    n_candidates: int
+    n_references: int
     n_groups: int
+    """What is resampled: patients where the file tells them, else references."""
 
     def as_json(self) -> dict[str, Any]:
         """Return a JSON-able mapping."""
         return {
             "settings": asdict(self.settings),
-            "n_candidates": self.n_pairs,
-            "n_references": self.n_groups,
+            "n_candidates": self.n_candidates,
+            "n_references": self.n_references,
+            "n_groups": self.n_groups,
             "agreements": [asdict(one) for one in self.agreements],
             "raters": [asdict(one) for one in self.ceilings],
             "baseline": self.baseline,
@@ -156,10 +159,11 @@ class _Sample:
 class _Measure:
     groups: Integers
     n_groups: int
+    units: Integers | None
     settings: Settings
 
     def __call__(self, x: Floats, y: Floats) -> _Sample:
-        association = Association.of(x, y, self.groups, self.n_groups, within=self.settings.within)
+        association = Association.of(x, y, self.groups, self.n_groups, units=self.units)
         point = association.statistics(np.ones((1, self.n_groups)))
         several = association.n_groups > 1 and self.settings.draws
         drawn = association.bootstrap(self.settings.draws, self.settings.seed) if several else None
@@ -189,9 +193,10 @@ def measure(
     """
     if baseline is not None and baseline not in columns:
         raise BenchError(f"--baseline: {registry.miss('column with values', baseline, columns)}")
-    names, groups = np.unique(np.array([pair.group for pair in ratings.pairs]), return_inverse=True)
-    one = _Measure(groups.astype(np.int64), len(names), settings)
-    agreements, ceilings, differences, notes = [], [], [], _about_groups(len(names), settings)
+    groups, references = _numbered(ratings)
+    n_groups, n_references = int(groups.max()) + 1, int(references.max()) + 1
+    one = _Measure(groups, n_groups, references if settings.within else None, settings)
+    agreements, ceilings, differences, notes = [], [], [], _about_groups(n_groups, settings)
     for target in targets:
         errors = ratings.mean(target.errors, target.category)
         notes += _about_counts(target, errors)
@@ -203,8 +208,29 @@ def measure(
             differences += [d for key in others for d in _differences(one, target, key, baseline, samples)]
     notes += _about_columns(agreements)
     return Measured(
-        targets, agreements, ceilings, _corrected(differences), notes, settings, baseline, len(groups), len(names)
+        targets=targets,
+        agreements=agreements,
+        ceilings=ceilings,
+        differences=_corrected(differences),
+        notes=notes,
+        settings=settings,
+        baseline=baseline,
+        n_candidates=len(groups),
+        n_references=n_references,
+        n_groups=n_groups,
     )
+
+
+def _numbered(ratings: Ratings) -> tuple[Integers, Integers]:
+    """Return the numbers of each pair's group and reference."""
+    groups: dict[str, int] = {}
+    references: dict[tuple[str, str], int] = {}
+    found = []
+    for pair in ratings.pairs:
+        key = (pair.group, pair.reference)
+        found.append((groups.setdefault(pair.group, len(groups)), references.setdefault(key, len(references))))
+    both = np.array(found, dtype=np.int64)
+    return both[:, 0], both[:, 1]
 
 
 def _turned(column: CaseColumn) -> Floats:
@@ -299,8 +325,8 @@ def _about_groups(n: int, settings: Settings) -> list[str]:
     if not settings.draws:
         return ["no resampling, so no interval"]
     if n == 1:
-        return ["One reference: nothing to resample, so no interval"]
-    return [f"Only {n} references: intervals and p-values of so few are too narrow and too small"] * (n < FEW)
+        return ["One group of references: nothing to resample, so no interval"]
+    return [f"Only {n} groups of references: intervals and p-values of so few are too narrow and too small"] * (n < FEW)
 
 
 def _about_counts(target: Target, errors: Floats) -> list[str]:

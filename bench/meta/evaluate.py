@@ -12,7 +12,7 @@ from bench import case_values, score_file
 from bench.case_values import CaseColumn
 from bench.config import ScoringConfig
 from bench.errors import BenchError
-from bench.meta.ratings import Ratings, read_ratings
+from bench.meta.ratings import Ratings, counted, read_ratings
 from bench.predictions import PairsTable
 from bench.run import Outcome
 
@@ -21,8 +21,9 @@ def read(file: Path, errors: str | None, console: Console) -> Ratings:
     """Read a file of counts and tell what was read."""
     ratings = read_ratings(file, errors)
     raters = f", {len(ratings.raters)} raters" if len(ratings.raters) > 1 else ""
-    n_groups = len({pair.group for pair in ratings.pairs})
-    said = f"{file}: {len(ratings.pairs)} candidates of {n_groups} references{raters}, read as {ratings.layout}"
+    candidates = counted(len(ratings.pairs), "candidate")
+    references = counted(len({(pair.group, pair.reference) for pair in ratings.pairs}), "reference")
+    said = f"{file}: {candidates} of {references}{raters}, read as {ratings.layout}"
     for line in (said, *ratings.notes):
         console.print(line, markup=False, highlight=False)
     return ratings

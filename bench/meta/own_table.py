@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench import registry
 from bench.contracts import Pair
 from bench.errors import BenchError
 from bench.meta.ratings import ALL, SIGNIFICANT, TOTAL, Kind, Rating, Ratings, Sheet, count, did_you_mean, place
@@ -48,10 +49,12 @@ def _kinds(file: Path, columns: Sequence[str], errors: str | None) -> dict[str, 
         base, slash, category = name.partition("/")
         if base in _SEVERITIES and bool(slash) == bool(category):
             kinds[name] = (_SEVERITIES[base], category)
-    if errors is not None and errors in columns and errors not in kinds:
+    if errors is not None and errors in columns:
         kinds[errors] = (errors, ALL)
-    if errors is not None and errors not in {*kinds, *(severity for severity, _ in kinds.values())}:
-        raise BenchError(f"{file}: --errors: no column {errors!r}{did_you_mean(errors, columns)}")
+    known = list(dict.fromkeys([severity for severity, _ in kinds.values()]))
+    if errors is not None and errors not in known:
+        miss = registry.miss("kind of errors or column of counts", errors, [*known, *columns])
+        raise BenchError(f"{file}: --errors: {miss}")
     if not kinds:
         near = next((hint for name in _SEVERITIES if (hint := did_you_mean(name, columns))), "")
         raise BenchError(
@@ -66,7 +69,7 @@ def _add(
 ) -> None:
     """Add a row; without ids, rows of equal texts by different raters are one candidate."""
     reference, candidate = reference_of(table, row, "reference"), text_of(table, row, "candidate")
-    group = _label(table, row, "group") if "group" in table.columns else reference
+    group = _label(table, row, "group") if "group" in table.columns else sheet.group_of(reference)
     rater = _label(table, row, "rater") if "rater" in table.columns else _ONLY
     case_id = str(number)
     if "id" in table.columns:

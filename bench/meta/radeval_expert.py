@@ -73,7 +73,7 @@ def _add(sheet: Sheet, ids: dict[tuple[str, ...], str], table: Table, row: Row, 
     reference = reference_of(table, row, "ground_truth")
     candidate, path = text_of(table, row, f"prediction{slot}"), text_of(table, row, "images_path")
     case_id = ids.setdefault((path, text_of(table, row, "type"), reference, slot, candidate), case_id)
-    sheet.pairs.setdefault(case_id, Pair(case_id, _group(path) or reference, candidate, reference))
+    sheet.pairs.setdefault(case_id, Pair(case_id, _group(path) or sheet.group_of(reference), candidate, reference))
     annotation = text_of(table, row, f"annotation{slot}")
     if not annotation.strip():
         return

@@ -95,6 +95,11 @@ class Sheet:
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     warning: str = ""
+    references: dict[str, str] = field(default_factory=dict)
+
+    def group_of(self, reference: str) -> str:
+        """Return a name for the candidates of one reference text; it shows no text."""
+        return self.references.setdefault(reference, f"reference {len(self.references) + 1}")
 
     def finish(self, where: Path) -> Ratings:
         """Return the candidates that have counts. Raises BenchError where less than two have."""
@@ -120,13 +125,18 @@ class Sheet:
         return Ratings(kept, found, raters, self.layout, self.notes, self.warning)
 
 
-def _about_raters(raters: Sequence[str], counted: Any) -> list[str]:
+def counted(n: int, thing: str) -> str:
+    """Return "1 reference", "1,200 references"."""
+    return f"{n:,} {thing}" + "s" * (n != 1)
+
+
+def _about_raters(raters: Sequence[str], did: Any) -> list[str]:
     """Say so where radiologists counted different candidates, [n_pairs, n_raters]."""
-    if counted.all():
+    if did.all():
         return []
-    each = ", ".join(f"{rater} {n}" for rater, n in zip(raters, counted.sum(axis=0), strict=True))
+    each = ", ".join(f"{rater} {n}" for rater, n in zip(raters, did.sum(axis=0), strict=True))
     return [
-        f"The raters counted different candidates ({each} of {len(counted)}; {int(counted.all(axis=1).sum())} were "
+        f"The raters counted different candidates ({each} of {len(did)}; {int(did.all(axis=1).sum())} were "
         f"counted by all {len(raters)}): each count is the mean over those who counted, stricter or milder as they are"
     ]
 

@@ -18,7 +18,7 @@ from bench import store
 from bench.case_values import CaseColumn
 from bench.errors import BenchError
 from bench.meta.agreement import Agreement, Ceiling, Difference, Estimate, Measured, Target
-from bench.meta.ratings import ALL, Ratings
+from bench.meta.ratings import ALL, Ratings, counted
 from bench.rank_correlation import Statistics
 
 ENDINGS = (".csv", ".json", ".md")
@@ -63,7 +63,8 @@ def _ordered(measured: Measured) -> list[Target]:
 
 def _title(measured: Measured, target: Target) -> str:
     which = "pairs of one reference" if measured.settings.within else "all pairs of candidates"
-    return f"Agreement with fewer {target}: {measured.n_pairs} candidates, {measured.n_groups} references, {which}"
+    candidates, references = counted(measured.n_candidates, "candidate"), counted(measured.n_references, "reference")
+    return f"Agreement with fewer {target}: {candidates}, {references}, {which}"
 
 
 def _table(measured: Measured, target: Target, columns: Mapping[str, CaseColumn]) -> Table:
@@ -142,10 +143,13 @@ def legend(measured: Measured) -> list[str]:
             f"{_RATERS}: each radiologist's count with the mean of the others', averaged over them: as far as "
             "radiologists agree themselves."
         )
-    if settings.draws:
+    if any(one.kendall.ci_low is not None for one in measured.agreements):
+        what = (
+            "references" if measured.n_groups == measured.n_references else f"{measured.n_groups} groups of references"
+        )
         lines.append(
-            f"Intervals: {settings.confidence:.0%}, {settings.draws:,} resamples of references, seed {settings.seed}; "
-            "the same for all metrics."
+            f"Intervals: {settings.confidence:.0%}, {settings.draws:,} resamples of {what}, seed {settings.seed}; the "
+            "same for all metrics."
         )
     tests = sum(one.p is not None for one in measured.differences if one.statistic == "kendall")
     if tests:
@@ -223,6 +227,10 @@ def _markdown(measured: Measured, columns: Mapping[str, CaseColumn], about: Mapp
                     _row([one.column, _number(one.difference, "+"), _interval(one.ci_low, one.ci_high, "+"), p])
                 )
         lines.append("")
+    lines.append(
+        "- accuracy (ties count): share of all pairs on which metric and counts agree, tied in both being agreement "
+        "(acc_eq of Deutsch et al. 2023, without calibrated ties)."
+    )
     lines += [f"- {_escaped(line)}" for line in [*legend(measured), *about.get("read_notes", ())]]
     return "\n".join(lines) + "\n"
 

@@ -174,7 +174,7 @@ def _build(
 
     folder = runs_dir or (DEFAULT_RUNS if DEFAULT_RUNS.is_dir() else None)
     table = build(name, folder, cast(Columns, columns), published=published, intervals=intervals, test=test)
-    if folder is None:
+    if folder is None and table.measurable:
         remains = what_remains(any(table.rows()))
         note = f"There is no folder {DEFAULT_RUNS} here: {remains}. --runs DIR names another."
         table = replace(table, notes=(*table.notes, note))

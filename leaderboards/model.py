@@ -282,6 +282,11 @@ class Table:
             yield from group.rows
 
     @property
+    def measurable(self) -> bool:
+        """Whether runs can fill any of its columns."""
+        return any(column.score or column.fact or column.option for column in self.columns)
+
+    @property
     def has_n(self) -> bool:
         """Whether the number of cases says something of the rows; what is measured of a model says nothing of cases."""
         if any(column.score for column in self.columns):

@@ -7,7 +7,7 @@ of the group, corrected by Holm's method over all comparisons that the group sho
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,15 +58,12 @@ def mark(
     baselines = [_baseline(group, test.baseline) for group in groups]
     if runs_dir is None or not any(baselines):
         raise BenchError(_unknown(groups, test.baseline))
-    marked: list[Group] = []
-    lines: list[str] = []
-    for group, baseline in zip(groups, baselines, strict=True):
-        done, said = _mark(group, baseline, columns, runs_dir, test)
-        marked.append(done)
-        lines += said
+    done = [_mark(group, row, columns, runs_dir, test) for group, row in zip(groups, baselines, strict=True)]
+    tested = {one.group.heading: one.tested for one in done if one.tested}
+    lines = [line for one in done for line in one.lines]
     if any(row.origin == "published" for group in groups for row in group.rows):
         lines.append("Published rows have no marks: there are no reports of theirs to test in pairs.")
-    return marked, lines
+    return [one.group for one in done], [*_legend(tested, columns, test), *lines]
 
 
 # ------------------------------------------------------------------ the baseline
@@ -100,22 +97,28 @@ def _unknown(groups: Sequence[Group], name: str) -> str:
 # ------------------------------------------------------------------ one group
 
 
-def _mark(
-    group: Group, baseline: Row | None, columns: Sequence[ColumnSpec], runs_dir: Path, test: PairedTest
-) -> tuple[Group, list[str]]:
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """A group with its marks, the comparisons behind them, and what is to be said besides."""
+
+    group: Group
+    tested: Sequence[_Tested] = ()
+    lines: Sequence[str] = ()
+
+
+def _mark(group: Group, baseline: Row | None, columns: Sequence[ColumnSpec], runs_dir: Path, test: PairedTest) -> _Done:
     if all(row.origin == "published" for row in group.rows):
-        return group, []
+        return _Done(group)
     if baseline is None:
-        return group, [f"No marks in “{group.heading}”: no run {test.baseline} on its cases."]
+        return _Done(group, lines=[f"No marks in “{group.heading}”: no run {test.baseline} on its cases."])
     named = replace(group, rows=tuple(replace(row, baseline=True) if row is baseline else row for row in group.rows))
     rivals = [row for row in group.rows if row is not baseline and any(_comparable(baseline, row, columns))]
     if not rivals:
         why = "it is the only run on these cases" if len(group.rows) == 1 else "no other row shares a recipe with it"
-        return named, [f"No marks against {test.baseline} in “{group.heading}”: {why}."]
+        return _Done(named, lines=[f"No marks against {test.baseline} in “{group.heading}”: {why}."])
     tested = _compare([baseline, *rivals], columns, runs_dir, test)
     rows = tuple(_marked(row, tested, columns, test) for row in named.rows)
-    lines = [_legend(group, tested, columns, test), *_unmarked(baseline, group, tested, columns)]
-    return replace(named, rows=rows), lines
+    return _Done(replace(named, rows=rows), tested, list(_unmarked(baseline, group, tested, columns)))
 
 
 def _comparable(baseline: Row, row: Row, columns: Sequence[ColumnSpec]) -> Iterator[bool]:
@@ -159,30 +162,38 @@ def _kind(column: ColumnSpec, difference: float) -> Mark:
 # ------------------------------------------------------------------ what is said of it
 
 
-def _legend(group: Group, tested: Sequence[_Tested], columns: Sequence[ColumnSpec], test: PairedTest) -> str:
-    """Say what the marks mean: test, pairs, trials, correction and its family, level."""
-    signs = [f"{MARKS['worse']} significantly worse, {MARKS['better']} significantly better"]
+def _legend(tested: Mapping[str, Sequence[_Tested]], columns: Sequence[ColumnSpec], test: PairedTest) -> Iterator[str]:
+    """Say what the marks mean: test, trials, level, correction with its family, and the pairs of each group."""
+    if not tested:
+        return
+    signs = f"{MARKS['worse']} significantly worse, {MARKS['better']} significantly better than {test.baseline}"
     if any(column.better is None and column.score for column in columns):
-        signs.append(f"{MARKS['differs']} significantly other, where neither is better,")
-    counted = [one for one in tested if math.isfinite(one.p)]
-    said = (
-        f"{', '.join(signs)} than {test.baseline} in “{group.heading}”: two-sided approximate randomization in pairs, "
-        f"patient by patient, {_pairs(tested)}, {test.trials:,} trials (seed {test.seed}), p < {test.level:g} after "
-        f"Holm's correction over the {len(counted):,} comparisons that this group shows."
+        signs += f", {MARKS['differs']} significantly other where neither is better"
+    of = "; ".join(f"“{heading}”: {_pairs(found)}" for heading, found in tested.items())
+    yield (
+        f"{signs}: two-sided approximate randomization in pairs, patient by patient, {test.trials:,} trials (seed "
+        f"{test.seed}), p < {test.level:g} after Holm's correction over the comparisons that a group shows. {of}."
     )
-    needed = math.ceil(len(counted) / test.level)
-    if counted and len(counted) / (test.trials + 1) >= test.level:
-        said += f" With {test.trials:,} trials the least p is too large for any mark: pass --trials {needed} or more."
-    return said
+    family = max(_family(found) for found in tested.values())
+    if family / (test.trials + 1) >= test.level:
+        yield (
+            f"{test.trials:,} trials are too few for a mark among {family:,} comparisons: pass --trials "
+            f"{math.ceil(family / test.level)} or more."
+        )
+
+
+def _family(tested: Sequence[_Tested]) -> int:
+    """Return over how many comparisons the correction was made."""
+    return sum(math.isfinite(one.p) for one in tested)
 
 
 def _pairs(tested: Sequence[_Tested]) -> str:
-    """Return "100 paired cases of 48 patients", and the columns that have fewer."""
+    """Return "36 comparisons on 100 paired cases of 48 patients", and the columns that have fewer."""
     most = max(tested, key=lambda one: one.n)
     fewer = {one.column: one.n for one in tested if one.n < most.n}
     less = f" ({', '.join(f'{column} {n:,}' for column, n in fewer.items())})" if fewer else ""
     of = f" of {most.n_groups:,} patients" if most.n_groups < most.n else ""
-    return f"{most.n:,} paired cases{of}{less}"
+    return f"{_family(tested):,} comparisons on {most.n:,} paired cases{of}{less}"
 
 
 def _unmarked(baseline: Row, group: Group, tested: Sequence[_Tested], columns: Sequence[ColumnSpec]) -> Iterator[str]:

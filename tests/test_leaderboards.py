@@ -10,14 +10,16 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from html.parser import HTMLParser
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+import numpy as np
 import pytest
 import yaml
 from click.testing import CliRunner
@@ -28,12 +30,15 @@ from pydantic import ValidationError
 from rich.console import Console
 
 import leaderboards
+from bench.contracts import FAILED, OK, Column, Pair, Stats
 from bench.errors import BenchError
+from bench.options import Options
 from leaderboards import numbers, runs
 from leaderboards.command import leaderboard
 from leaderboards.model import Cell, ColumnSpec, Definition, Group, Row, Table
 from leaderboards.renderers import FORMATS, latex, markdown
 from leaderboards.renderers.terminal import Drawing
+from leaderboards.significance import PairedTest
 from leaderboards.tables import definition, mark_best
 
 # ------------------------------------------------------------------ the paper, typed in again; * is bold there
@@ -1057,3 +1062,288 @@ def test_definitions_are_complete() -> None:
     for name in PAPER:
         assert definition(name).title.startswith(f"Table {name.removeprefix('table')}: ")
         assert replace(leaderboards.build(name), notes=()).notes == ()
+
+
+# ------------------------------------------------------------------ significance
+
+
+class ValueOptions(Options):
+    recipe: str = "plain"
+
+
+class Value:
+    """Reads its scores from the candidate: "0.5" is Val 0.5 and Cost 5, "fail" no verdict on Cost."""
+
+    Options = ValueOptions
+    columns = (Column("Val", "Value"), Column("Cost", "Cost", scale=1.0, higher_is_better=False))
+
+    def __init__(self, options: ValueOptions, context: Any) -> None:
+        self.options, self.max_failed = options, 1.0
+
+    def signature(self) -> str:
+        return f"value|recipe:{self.options.recipe}"
+
+    def observe(self, pairs: Sequence[Pair]) -> Stats:
+        said = [float(pair.candidate.removesuffix(" fail")) for pair in pairs]
+        values = np.array([[value, 1, 10 * value, 1] for value in said])
+        status = np.full((len(pairs), 2), OK, np.int8)
+        failed = [pair.candidate.endswith("fail") for pair in pairs]
+        status[failed, 1], values[failed, 2:] = FAILED, 0
+        return Stats(values, status)
+
+    def finish(self, totals: np.ndarray) -> np.ndarray:
+        return totals[..., 0::2] / totals[..., 1::2]
+
+    def explain(self, pair: Pair) -> list[Any]:
+        return []
+
+
+OWN = """
+name: own
+title: Own
+runs: {extra_scores: none}
+columns:
+  - {key: Val, heading: Val, score: Val, better: higher}
+  - {key: Cost, heading: Cost, score: Cost, better: lower, scale: 1}
+"""
+BASE = [0.30, 0.32, 0.34, 0.36, 0.38, 0.40, 0.42, 0.44] * 2
+
+
+@pytest.fixture
+def scored(bench: Callable[..., Any]) -> Callable[..., None]:
+    """Score values of 16 cases of 8 patients into runs/<label>; beside it, own.yaml defines a table of them."""
+    Path("own.yaml").write_text(OWN)
+
+    def call(label: str, values: Sequence[object], *more: str, out: str = "runs", prefix: str = "c") -> None:
+        rows = [(f"{prefix}{i}", f"p{i % 8}", value, f"reference {i}") for i, value in enumerate(values)]
+        with Path("table.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("id", "group", "candidate", "reference"), *rows])
+        metric = f"{Path(__file__)}:Value"
+        answer = bench("score", "table.csv", "--metrics", metric, "--out", f"{out}/{label}", "--label", label, *more)
+        assert answer.code == 0, answer.err
+
+    return call
+
+
+def with_marks(baseline: str = "base", trials: int = 2000) -> Table:
+    return leaderboards.build("own.yaml", Path("runs"), test=PairedTest(baseline, trials))
+
+
+def test_marks_are_those_of_the_exact_test_with_holms_correction(scored: Callable[..., None]) -> None:
+    """Eight patients: p is the share of all 256 swaps; a gain in each patient has 2/256, one in six of them more."""
+    scored("base", BASE)
+    scored("up", [value + 0.1 for value in BASE])
+    mixed = [value + (0.1 if i % 8 < 6 else -0.1) for i, value in enumerate(BASE)]
+    scored("mixed", mixed)
+    table = with_marks(trials=20_000)
+    gains = [0.2] * 6 + [-0.2] * 2
+    every = [abs(sum(g * s for g, s in zip(gains, signs, strict=True))) for signs in product((1, -1), repeat=8)]
+    exact = {"up": 2 / 256, "mixed": sum(one >= sum(gains) - 1e-9 for one in every) / 256}
+    ordered = [exact["up"], exact["up"], exact["mixed"], exact["mixed"]]  # two columns of each, alike
+    holms = {"up": 4 * ordered[0], "mixed": max(4 * ordered[0], 2 * ordered[2])}
+    for label, column in product(("up", "mixed"), ("Val", "Cost")):
+        shown = cell(table, label, column)
+        assert shown.p == pytest.approx(min(1, holms[label]), rel=0.15), (label, column)
+        assert shown.mark == ("" if label == "mixed" else {"Val": "better", "Cost": "worse"}[column])
+    assert cell(table, "up", "Val").difference == pytest.approx(10)
+    assert cell(table, "up", "Cost").difference == pytest.approx(1)
+    assert [row.label for row in table.rows() if row.baseline] == ["base"]
+    (legend,) = (note for note in table.notes if note.startswith("† significantly worse"))
+    for said in ("‡ significantly better than base", "20,000 trials", "p < 0.05", "Holm's", "patient by patient"):
+        assert said in legend
+    assert "4 comparisons on 16 paired cases of 8 patients" in legend
+
+
+def test_the_family_is_what_the_table_shows_and_marks_are_the_same_twice(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    scored("up", [value + 0.1 for value in BASE])
+    both = cell(with_marks(), "up", "Val")
+    assert cell(with_marks(), "up", "Val") == both
+    Path("own.yaml").write_text("\n".join(OWN.splitlines()[:-1]))
+    alone = cell(with_marks(), "up", "Val")
+    assert both.p is not None
+    assert alone.p == pytest.approx(both.p / 2)
+
+
+def test_a_failed_verdict_takes_its_case_out_of_the_pairs(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    scored("up", [f"{BASE[0] + 0.1} fail", *(value + 0.1 for value in BASE[1:])])
+    table = with_marks()
+    assert any("16 paired cases of 8 patients (Cost 15)" in note for note in table.notes)
+    row = next(row for row in table.rows() if row.label == "up")
+    assert row.support(row.cells[1]) == "n=15"
+
+
+def test_runs_that_cannot_be_tested_have_no_mark_and_a_note_says_why(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    scored("up", [value + 0.1 for value in BASE])
+    scored("other", [value + 0.2 for value in BASE], "--set", "metrics.Value.recipe=fancy")
+    scored("elsewhere", [value + 0.2 for value in BASE], prefix="x")
+    table = with_marks()
+    assert cell(table, "up", "Val").mark == "better"
+    assert (cell(table, "other", "Val").mark, cell(table, "elsewhere", "Val").mark) == ("", "")
+    assert "Not tested: Val of other, Cost of other: another recipe than base's." in table.notes
+    assert any(note.startswith("No marks in “Measured:") and "no run base on its cases" in note for note in table.notes)
+
+
+def test_too_few_trials_for_any_mark_are_said_to_be_so(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    scored("up", [value + 0.1 for value in BASE])
+    assert any(note.endswith("pass --trials 40 or more.") for note in with_marks(trials=20).notes)
+    assert not any("--trials" in note for note in with_marks(trials=40).notes)
+
+
+def test_a_baseline_alone_and_two_of_one_label(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    assert any("it is the only run on these cases" in note for note in with_marks().notes)
+    scored("base", BASE, out="runs/again")
+    with pytest.raises(BenchError, match=r"2 runs of .* have this label; name one of them: “base \(again/base\)”"):
+        with_marks()
+    assert any("significantly" in note for note in with_marks("base (again/base)").notes)
+
+
+def test_a_baseline_that_cannot_be_one_is_refused(scored: Callable[..., None], call: Callable[..., Any]) -> None:
+    scored("base", BASE)
+    published = call("table1", "--runs", "runs", "--baseline", "MAIRA-2")
+    assert (published.code, published.out) == (2, "")
+    assert "a published row" in published.err
+    assert "Did you mean base?" in call("own.yaml", "--baseline", "bases").err
+    assert "no score of cases" in call("table3", "--baseline", "base").err
+    assert "add --baseline" in call("own.yaml", "--trials", "10").err
+
+
+def test_a_damaged_run_stops_the_test_and_names_the_file(scored: Callable[..., None], call: Callable[..., Any]) -> None:
+    scored("base", BASE)
+    scored("up", [value + 0.1 for value in BASE])
+    (stats,) = Path("runs/up/stats").iterdir()
+    stats.write_text("")
+    answer = call("own.yaml", "--baseline", "base")
+    assert answer.code == 2
+    assert str(stats) in answer.err
+    assert call("own.yaml").code == 0
+
+
+def test_a_marked_table_in_long_csv_is_all_a_data_frame_needs(
+    scored: Callable[..., None], call: Callable[..., Any]
+) -> None:
+    scored("base", BASE)
+    scored("up", [value + 0.123456 for value in BASE])
+    answer = call("own.yaml", "--baseline", "base", "--trials", "2000", "--format", "csv-long")
+    rows = {(row["model"], row["column"]): row for row in csv.DictReader(io.StringIO(answer.out))}
+    up = rows["up", "Val"]
+    assert float(up["value"]) == pytest.approx(100 * (sum(BASE) / 16 + 0.123456))
+    assert up["printed"] == f"{float(up['value']):.1f}"
+    assert float(up["ci_low"]) < float(up["value"]) < float(up["ci_high"])
+    assert (up["mark"], up["baseline"], float(up["difference"])) == ("better", "base", pytest.approx(12.3456))
+    assert float(up["p"]) < 0.05
+    assert rows["base", "Val"]["mark"] == rows["base", "Val"]["p"] == ""
+    assert "† significantly worse" in answer.err
+
+
+def test_long_csv_has_published_numbers_as_far_as_they_are_numbers() -> None:
+    text = leaderboards.render(leaderboards.build("table4"), "csv-long")
+    rows = {(row["model"], row["column"]): row for row in csv.DictReader(io.StringIO(text))}
+    assert (rows["SAE-Rad", "n_train"]["printed"], rows["SAE-Rad", "n_train"]["value"]) == ("239,931", "239931")
+    assert (rows["SAE-Rad", "n_parameters"]["printed"], rows["SAE-Rad", "n_parameters"]["value"]) == ("76M", "")
+
+
+# ------------------------------------------------------------------ definitions of one's own
+
+
+def test_a_definition_of_ones_own_extends_a_known_one(call: Callable[..., Any]) -> None:
+    row = {"label": "Ours | 1", "source": "our lab", "population": "ten images", "n": 10, "values": {"BL4": "9.9"}}
+    own = {
+        "title": "Ours",
+        "extends": "table1",
+        "more_groups": [{"heading": "Us", "rows": [row]}],
+        "more_notes": ["N!"],
+    }
+    Path("mine.yml").write_text(yaml.safe_dump(own))
+    table, known = leaderboards.build("mine.yml"), leaderboards.build("table1")
+    assert (table.name, table.title, table.columns) == ("mine", "Ours", known.columns)
+    assert table.groups[:2] == known.groups
+    assert [row.label for row in table.groups[2].rows] == ["Ours | 1"]
+    assert {"N!", "Published: Ours | 1: our lab; ten images."} <= set(table.notes)
+    assert call("./mine.yml").out.startswith("**Ours**")
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (None, "mine.yaml: no such file; known leaderboards: controls, "),
+        ("a: [", "mine.yaml: not valid YAML: while parsing a flow node"),
+        ("- a", "mine.yaml: a mapping with name, title and columns is required"),
+        ("", "mine.yaml: a mapping with"),
+        ("title: T", "mine.yaml: columns: is missing"),
+        ("{title: T, extends: tabel1}", "mine.yaml: extends: No leaderboard named 'tabel1'. Did you mean table"),
+        ("{title: T, extends: 1}", "mine.yaml: extends: the name of a leaderboard is required: controls, "),
+        ("{title: T, extends: table1, more_groups: 3}", "mine.yaml: more_groups: a list is required"),
+        ("{title: T, extends: table1, more_groups: [{heading: g, rows: [{label: L}]}]}", "groups.2.rows.0 (L).source"),
+        ("{title: T, extends: table1, colums: []}", "mine.yaml: colums: no such key"),
+        ("{title: T, columns: [{key: k, heading: h}, {key: k, heading: h}]}", "columns: the same key twice: k"),
+        ("{title: T, columns: []}", "mine.yaml: columns: one column at least is required"),
+    ],
+)
+def test_a_faulty_definition_is_named_with_its_key(text: str | None, why: str, call: Callable[..., Any]) -> None:
+    if text is not None:
+        Path("mine.yaml").write_text(text)
+    answer = call("mine.yaml")
+    assert (answer.code, answer.out) == (2, "")
+    assert why in answer.err
+    assert "Traceback" not in answer.err
+
+
+@pytest.mark.parametrize("raw", [b"\xff\xfe", None])
+def test_what_is_no_text_file_is_no_definition(raw: bytes | None, call: Callable[..., Any]) -> None:
+    Path("mine.yaml").mkdir() if raw is None else Path("mine.yaml").write_bytes(raw)
+    answer = call("mine.yaml")
+    assert answer.code == 2
+    assert ("is a folder" if raw is None else "not UTF-8 text") in answer.err
+
+
+def test_a_number_without_quotes_is_refused_since_its_decimals_count(call: Callable[..., Any]) -> None:
+    raw = raw_definition()
+    raw["groups"][0]["rows"][0]["values"] = {"k": 30.0}
+    Path("mine.yaml").write_text(yaml.safe_dump(raw))
+    assert "groups.0.rows.0 (a).values.k: text is required; write a number in quotes" in call("mine.yaml").err
+
+
+# ------------------------------------------------------------------ options of the command
+
+
+def test_published_rows_and_intervals_can_be_left_out_by_options(tmp_path: Path, call: Callable[..., Any]) -> None:
+    write_run(tmp_path / "mine", {"BL4": score(0.1)})
+    full = call("table1", "--runs", str(tmp_path)).out
+    assert "MAIRA-2" in full
+    assert "10.0 [9.0, 12.0]" in full
+    bare = call("table1", "--runs", str(tmp_path), "--no-published", "--no-intervals").out
+    assert "MAIRA-2" not in bare
+    assert "[9.0" not in bare
+    assert "Intervals" not in bare
+    assert max(len(line) for line in bare.splitlines() if line.startswith("|")) < 130
+
+
+def test_a_picture_needs_a_file_of_its_suffix(call: Callable[..., Any]) -> None:
+    assert "add --out table.png" in call("table1", "--format", "png").err
+    answer = call("table1", "--format", "png", "--out", "t.pdf")
+    assert answer.code == 2
+    assert "ends in its format: t.png" in answer.err
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf"])
+def test_pictures_are_drawn_by_the_figures_module(
+    suffix: str, call: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[tuple[str, Path]] = []
+    module = ModuleType("leaderboards.figures")
+    module.write = lambda table, file: drawn.append((table.name, file))  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "leaderboards.figures", module)
+    monkeypatch.setattr(leaderboards, "figures", module, raising=False)
+    assert call("table1", "--out", f"t.{suffix}").code == 0
+    assert drawn == [("table1", Path(f"t.{suffix}"))]
+
+
+def test_a_table_that_takes_no_runs_says_nothing_of_runs(call: Callable[..., Any]) -> None:
+    assert "There is no folder" not in call("reader-study").out
+    write_run(Path("runs") / "mine", {"BL4": score(0.1)})
+    assert "Finished runs" not in call("reader-study").out

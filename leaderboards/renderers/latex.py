@@ -66,13 +66,20 @@ _HEAD = """\
 \\small
 \\setlength{\\tabcolsep}{3pt}
 """
+_NUMBERED = re.compile(r"^Table \d+: ")
+"""LaTeX numbers tables itself."""
 _FIT = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%"
 
 
 def render(table: Table) -> str:
     """Return a table float: caption, tabular, shrunk where it is wider than the line, and the notes below it."""
     n = len(table.columns) + 1 + table.has_n
-    lines = [f"\\caption{{{escape(table.title)}}}", _FIT, f"\\begin{{tabular}}{{l{'r' * (n - 1)}}}", r"\toprule"]
+    lines = [
+        f"\\caption{{{escape(_NUMBERED.sub('', table.title))}}}",
+        _FIT,
+        f"\\begin{{tabular}}{{l{'r' * (n - 1)}}}",
+        r"\toprule",
+    ]
     lines += [*_heading(table), *_body(table, n), r"\bottomrule", r"\end{tabular}%", "}"]
     return _HEAD + "\n".join([*lines, *_notes(table), r"\end{table}"]) + "\n"
 
@@ -132,7 +139,7 @@ def _number(cell: Cell) -> str:
 def _notes(table: Table) -> Iterator[str]:
     if table.notes:
         yield r"\par\smallskip"
-        yield r"\begin{minipage}{\linewidth}\footnotesize\raggedright"
+        yield r"\begin{minipage}{\linewidth}\scriptsize\raggedright"
         yield from (f"{escape(note)}\\par" for note in table.notes)
         yield r"\end{minipage}"
 

@@ -195,7 +195,7 @@ class _Page:
             if explainer.why_not
             for who in [f"{one.label}: " if len(self.runs.runs) > 1 else ""]
         ]
-        return [*self.runs.notes, *run_notes(self.runs), *dict.fromkeys(silent)]
+        return [*run_notes(self.runs), *dict.fromkeys(silent)]
 
     def _tables(self) -> list[tuple[str, list[tuple[Any, Any]]]]:
         """Return name → (run, table) of each run that has a table of the name."""

@@ -165,8 +165,8 @@ def own_scores(runs: Runs, k: int, place: int) -> list[OwnScore]:
             continue
         fell = runs.differences.get((k, key))
         by = fell[place] * of.column.scale if fell is not None else np.nan
-        text = f"{by:+.{decimals}f}".replace("-", "−") if np.isfinite(by) else ""
-        worse = bool(by < 0) == of.column.higher_is_better and bool(by != 0)
+        text = f"{by:+.{decimals}f}".replace("-", "−") if np.isfinite(by) and by != 0 else ""
+        worse = bool(by < 0) == of.column.higher_is_better
         found.append(OwnScore(of.column.heading, f"{value:.{decimals}f}", text, worse and bool(text)))
     return found
 

@@ -8,8 +8,9 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench import registry
+from bench import registry, scoring, show
 from bench.compare import Run
+from bench.config import Entry
 from bench.context import RunContext
 from bench.contracts import LLM, Answer, Check, Mark, Metric, NoAnswer, Pair, Question, SmallTable, Ticker
 from bench.errors import BenchError, ServerLost, Unavailable
@@ -99,6 +100,8 @@ class Explainer:
     """Why it explains no pair; "" where it does."""
     warning: str = ""
     signature: str = ""
+    keys: Sequence[str] = ()
+    """Its columns, by whose place in tables it is ordered."""
     _down: str = field(default="", init=False)
     """Why it cannot explain any more (weights that turned out to be missing): it is not tried for every page."""
 
@@ -144,7 +147,11 @@ def explainers(run: Run, asked: Sequence[str] | None) -> list[Explainer]:
     given: Mapping[str, Mapping[str, Any]] = run.run["config"]["metrics"]
     context = context_of(run.folder, run.run, PageContext)
     labels = list(given) if asked is None else [label for label in given if label in asked]
-    return [_explainer(run, context, label, given[label], forced=asked is not None) for label in labels]
+    found = [_explainer(run, context, label, given[label], forced=asked is not None) for label in labels]
+    order = show.column_keys([run.summary], full=True)
+    return sorted(
+        found, key=lambda one: min((order.index(key) for key in one.keys if key in order), default=len(order))
+    )
 
 
 def _explainer(run: Run, context: RunContext, label: str, given: Mapping[str, Any], *, forced: bool) -> Explainer:
@@ -154,23 +161,25 @@ def _explainer(run: Run, context: RunContext, label: str, given: Mapping[str, An
         now = metric.signature()
     except Exception as err:  # a package, a file or weights that are missing here, or the metric's own fault
         return Explainer(label, None, reason(err))
-    scored = _scored(run, label, metric, given["use"])
+    keys = _keys(label, metric, given["use"])
+    scored = next((str(s["signature"]) for s in map(run.summary["scores"].get, keys) if s and s.get("signature")), "")
     if scored == now:
-        return Explainer(label, metric, signature=now)
+        return Explainer(label, metric, signature=now, keys=keys)
     otherwise = (
         f"Explained by {now}, but scored by {scored}: these may differ." if scored else "Not scored in this run."
     )
     if forced:
-        return Explainer(label, metric, warning=otherwise, signature=now)
+        return Explainer(label, metric, warning=otherwise, signature=now, keys=keys)
     why = f"it is {now} here, but the scores are of {scored}" if scored else "it has no score in this run"
-    return Explainer(label, None, f"{why}; bench report --explain {label} shows it all the same")
+    return Explainer(label, None, f"{why}; bench report --explain {label} shows it all the same", keys=keys)
 
 
-def _scored(run: Run, label: str, metric: Metric, use: str) -> str:
-    """Return the signature that a metric's scores carry; "" where it has none."""
-    prefix = "" if label in (use, registry.default_label(registry.find("metric", use))) else f"{label}/"
-    scores = [run.summary["scores"].get(prefix + column.key, {}) for column in metric.columns]
-    return next((str(s["signature"]) for s in scores if s.get("signature")), "")
+def _keys(label: str, metric: Metric, use: str) -> list[str]:
+    """Return the keys of a metric's columns as the run reports them."""
+    entry = Entry(label, use, {})
+    return [
+        column.key for column in scoring.columns_of(entry, metric, registry.default_label(registry.find("metric", use)))
+    ]
 
 
 def choose(runs: Sequence[Run], explain: str) -> list[str] | None:

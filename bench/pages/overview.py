@@ -14,8 +14,8 @@ from bench.contracts import FAILED, UNDEFINED, Floats
 from bench.pages.reading import RunData, Runs
 
 BINS = 20
-SHOWN_AT_FIRST = 9
-"""Columns of the list of cases before others are chosen."""
+SHOWN_AT_FIRST, SHOWN_OF_SEVERAL = 9, 5
+"""Columns of the list of cases before others are chosen: of one run, and of several, whose cells are wider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +186,8 @@ def case_list(runs: Runs, pages: Mapping[str, int], title: str) -> dict[str, Any
     """Return the list of cases as ``table.js`` and ``run.js`` read it. pages: case id → number of its page."""
     shown = show.column_keys([{"scores": dict.fromkeys(runs.by_case())}], full=False)
     columns: list[dict[str, Any]] = [
-        {"key": "case", "title": "Case", "kind": "count", "first": "low", "data": list(range(1, len(runs.ids) + 1))},
+        {"key": "case", "title": "Case", "kind": "count", "first": "low", "unranged": True,
+         "data": list(range(1, len(runs.ids) + 1))},
         *_texts(runs),
         {"key": "page", "title": "", "kind": "none", "unsorted": True, "hidden": True,
          "data": [pages.get(case_id, 0) for case_id in runs.ids]},
@@ -203,7 +204,7 @@ def case_list(runs: Runs, pages: Mapping[str, int], title: str) -> dict[str, Any
         "columns": columns,
         "runs": [{"letter": one.letter, "label": one.label} for one in runs.runs],
         "metrics": [{"key": key, "heading": runs.column(key).heading} for key in runs.by_case()],
-        "shown": shown[:SHOWN_AT_FIRST],
+        "shown": shown[: SHOWN_AT_FIRST if len(runs.runs) == 1 else SHOWN_OF_SEVERAL],
     }
 
 
@@ -344,5 +345,5 @@ def facts(runs: Runs) -> list[tuple[str, str]]:
 
 def run_notes(runs: Runs) -> Sequence[str]:
     """Return what the scores leave unsaid: failed and empty reports, contaminated cases, missing values."""
-    lines = show.notes([one.run.summary for one in runs.runs])
-    return [line for line in lines if not line.startswith(("Below each score", "Stand-ins"))]
+    lines = [*runs.notes, *show.notes([one.run.summary for one in runs.runs])]
+    return [line for line in dict.fromkeys(lines) if not line.startswith(("Below each score", "Stand-ins"))]

@@ -74,8 +74,10 @@
     return line;
   }
 
-  function scoreCell(cell, column, row, sorted) {
+  function scoreCell(cell, column, row, sort) {
+    const sorted = /^(score|difference):/.test(sort) && metricOf(sort) === column.metric;
     cell.classList.add("scorecell");
+    cell.classList.toggle("sorted", sorted);
     source.runs.forEach((run, k) => {
       const own = byKey.get(`score:${k}:${column.metric}`);
       if (!own) return;
@@ -83,14 +85,13 @@
       if (several) line.append(make("span", run.letter, "letter"), " ");
       line.append(own.data[row] === null ? "–" : own.data[row].toFixed(own.decimals));
       const difference = byKey.get(`difference:${k}:${column.metric}`);
-      const by = difference ? difference.data[row] : null;
+      const by = difference && sorted ? difference.data[row] : null;
       if (by !== null && by !== 0) {
         const worse = (by < 0) === (difference.first === "low");
         line.append(" ", make("small", (by > 0 ? "+" : "−") + Math.abs(by).toFixed(difference.decimals), worse ? "worse" : "better"));
       }
       cell.append(line);
     });
-    cell.classList.toggle("sorted", /^(score|difference):/.test(sorted) && metricOf(sorted) === column.metric);
     return true;
   }
 

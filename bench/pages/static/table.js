@@ -204,10 +204,10 @@ window.benchTable = (source, hooks) => {
     }
     get("category-field").hidden = false;
   }
-  const numbers = columns.filter(isNumber);
+  const numbers = columns.filter((column) => isNumber(column) && !column.unranged);
   if (numbers.length) {
     options(get("least-of"), numbers, (column) => column.title + (column.kind === "share" ? " (%)" : ""));
-    state.leastOf = numbers[0].key;
+    state.leastOf = (numbers.find((column) => column.key === state.sort) || numbers[0]).key;
     get("least-field").hidden = false;
   }
   if (source.hide) {

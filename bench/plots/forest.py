@@ -30,9 +30,11 @@ class Point:
     value: float | None
     low: float | None = None
     high: float | None = None
-    kind: int = 0
-    """Within a block only points of one kind are compared: those that were scored alike. 0: as its first."""
+    mark: str = ""
+    """What stands above it and is told below the picture: within a block only points of one mark are compared."""
     hollow: bool = False
+    square: bool = False
+    """A number from elsewhere, not a run's."""
     absent: str = "–"
     """What stands where there is no value."""
 
@@ -76,11 +78,18 @@ class Forest:
     numbers: tuple[Mapping[str, Any], ...]
     """Rows for CSV."""
     title: str = "Scores"
+    caption: str = ""
+    """Stands above all."""
 
     def texts(self) -> list[str]:
         """Return all text that users chose."""
         rows = [row.label for block in self.blocks for row in block.rows]
-        return [*rows, *(panel.heading for panel in self.panels), *(block.heading for block in self.blocks)]
+        return [
+            self.caption,
+            *rows,
+            *(panel.heading for panel in self.panels),
+            *(block.heading for block in self.blocks),
+        ]
 
 
 # ------------------------------------------------------------------ scores of runs
@@ -161,7 +170,7 @@ def _point(run: Scored, key: str, kinds: Mapping[str, int]) -> Point:
         return Point(None)
     low, high = score.interval or (None, None)
     kind = kinds[score.signature]
-    return Point(score.shown, low, high, kind, hollow=kind > 0)
+    return Point(score.shown, low, high, kind_mark(kind), hollow=kind > 0)
 
 
 def kind_mark(kind: int) -> str:
@@ -199,7 +208,7 @@ def _numbers(
                 if score is not None:
                     row |= {name: getattr(score, name) for name in ("scale", "higher_is_better", "n", "n_undefined")}
                     row |= {"n_failed": score.n_failed}
-                row |= {"not_comparable": kind_mark(point.kind), "signature": score.signature if score else ""}
+                row |= {"not_comparable": point.mark, "signature": score.signature if score else ""}
                 yield {**row, "reason": "not among the run's metrics" if score is None else score.reason}
 
 
@@ -326,11 +335,12 @@ def draw(forest: Forest, width_mm: float) -> Figure:
         for band in range(bands)
     ]
     notes = style.folded_notes(forest.notes, width)
-    total = (
-        style.MARGIN + sum(heads) + bands * (layout.rows + _FOOT) + (bands - 1) * _BETWEEN + style.notes_height(notes)
-    )
+    caption = style.fold(forest.caption, width - 2 * style.MARGIN, style.SIZE, "bold") if forest.caption else []
+    first = style.MARGIN + style.height_of(len(caption)) + 0.06 * bool(caption)
+    total = first + sum(heads) + bands * (layout.rows + _FOOT) + (bands - 1) * _BETWEEN + style.notes_height(notes)
     sheet = style.Sheet(width, total + style.MARGIN)
-    top = style.MARGIN
+    sheet.text(style.MARGIN, style.MARGIN, caption, weight="bold")
+    top = first
     for band in range(bands):
         top += heads[band]
         _draw_labels(sheet, forest, layout, top)
@@ -467,8 +477,10 @@ def _draw_point(axes: Axes, point: Point, middle: float, put: Callable[[float], 
         ends = put(point.low), put(point.high)
         axes.hlines([middle], *ends, colors=colour, linewidth=1.1, zorder=2, gid="interval")
     face = "white" if point.hollow else colour
-    marker = "D" if strong else "o"
-    size = 3.0 if strong else 3.8
+    marker = "D" if strong else "s" if point.square else "o"
+    size = 3.8 if marker == "o" else 3.0
     axes.plot([at], [middle], marker=marker, ls="", ms=size, mfc=face, mec=colour, mew=0.9, zorder=3, clip_on=False)
-    if mark := kind_mark(point.kind):
-        axes.annotate(mark, (at, middle), (0, 2.4), textcoords="offset points", ha="center", va="bottom", size=5.5)
+    if point.mark:
+        axes.annotate(
+            point.mark, (at, middle), (0, 2.4), textcoords="offset points", ha="center", va="bottom", size=5.5
+        )

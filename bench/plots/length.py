@@ -136,11 +136,14 @@ def of_runs(
     on = {b[0].cases: name for b, name in zip(blocks, reading.block_names(blocks), strict=True)}
     recipes = list(dict.fromkeys(run.scores[column].signature for run in drawn))
     settings = _Settings(side, bins, draws, confidence, seed)
+    names = {run.run.folder: name for b in blocks for run, name in zip(b, reading.row_names(b), strict=True)}
     trends = []
     for run, table in having:
         where = on[run.cases] if len(blocks) > 1 else ""
         kind = recipes.index(run.scores[column].signature)
-        trends.append(_trend(run.label, table, column, settings, where, "" if kind == 0 else chr(ord("a") + kind - 1)))
+        trends.append(
+            _trend(names[run.run.folder], table, column, settings, where, "" if kind == 0 else chr(ord("a") + kind - 1))
+        )
     notes = _notes(column, trends, settings, points=points)
     if len(blocks) == 1:
         notes.append(f"{next(iter(on.values()))}.")
@@ -254,6 +257,8 @@ _LEAST = 1.3
 """Inches of the narrowest picture."""
 _HEIGHT = 1.15
 _GAP = 0.14
+_BELOW = 0.2
+"""Inches below a picture for the numbers of its axis."""
 _MANY = 1000
 """Points from which they are drawn as an image within a PDF or SVG, whose size they would make unwieldy."""
 
@@ -272,31 +277,31 @@ def draw(found: Lengths, width_mm: float) -> Figure:
     across = math.ceil(len(found.trends) / math.ceil(len(found.trends) / across))
     panel = min((room + _GAP) / across - _GAP, 3.2)
     titles = [_title(trend, panel) for trend in found.trends]
-    head = max(sum(style.height_of(1, size) for _, size, _ in lines) for lines in titles) + 0.04
-    bands = math.ceil(len(titles) / across)
-    band = head + _HEIGHT + 0.2
+    heights = [sum(style.height_of(1, size) for _, size, _ in lines) + 0.04 for lines in titles]
+    heads = [max(heights[start : start + across]) for start in range(0, len(titles), across)]
+    tops = [style.MARGIN + sum(heads[:at]) + at * (_HEIGHT + _BELOW) for at in range(len(heads) + 1)]
     notes = style.folded_notes(found.notes, width)
     foot = style.height_of(1, style.SMALL) + 0.08
-    sheet = style.Sheet(width, style.MARGIN + bands * band + foot + style.notes_height(notes) + style.MARGIN)
+    sheet = style.Sheet(width, tops[-1] + foot + style.notes_height(notes) + style.MARGIN)
     for number, trend in enumerate(found.trends):
         x = left + (number % across) * (panel + _GAP)
-        y = style.MARGIN + (number // across) * band
-        at = y + head - 0.04 - sum(style.height_of(1, size) for _, size, _ in titles[number])
+        y = tops[number // across] + heads[number // across]
+        at = y - heights[number]
         for line, size, weight in titles[number]:
             sheet.text(x + panel / 2, at, [line], size, ha="center", weight=weight)
             at += style.height_of(1, size)
-        axes = sheet.axes(x, y + head, panel, _HEIGHT)
+        axes = sheet.axes(x, y, panel, _HEIGHT)
         axes.set_label(trend.label)
         _draw_trend(axes, trend, ends, panel, points=found.points)
         axes.set_yticks(marks, [scales.tick_text(mark) for mark in marks] if number % across == 0 else [])
     arrow = "↑" if found.higher_is_better else "↓"
-    middle = style.MARGIN + (bands * band) / 2
-    name = style.fold(f"{found.heading} {arrow}", bands * band, style.SMALL, most=1)[0]
+    middle = tops[-1] / 2
+    name = style.fold(f"{found.heading} {arrow}", tops[-1], style.SMALL, most=1)[0]
     at = (style.MARGIN + style.height_of(1, style.SMALL) / 2) / width
     look: dict[str, Any] = {"rotation": 90, "ha": "center", "va": "center", "size": style.SMALL}
     sheet.figure.text(at, 1 - middle / sheet.height, name, **look)
     across_middle = left + (across * (panel + _GAP) - _GAP) / 2
-    sheet.text(across_middle, style.MARGIN + bands * band, [f"words of the {found.side}"], style.SMALL, ha="center")
+    sheet.text(across_middle, tops[-1], [f"words of the {found.side}"], style.SMALL, ha="center")
     style.put_notes(sheet, notes)
     return sheet.figure
 

@@ -52,6 +52,14 @@ def check_files(out: Path, data: Path | None) -> Path | None:
     return None if suffix == ".csv" else beside
 
 
+def check_picture(file: Path) -> None:
+    """Raise BenchError where a file's suffix is none of a picture."""
+    if file.suffix.lower() not in PICTURES:
+        raise BenchError(
+            f"{file}: the suffix tells no picture; name a file {', '.join(PICTURES[:-1])} or {PICTURES[-1]}"
+        )
+
+
 def write(
     out: Path, data: Path | None, numbers: Numbers, draw: Callable[[], Figure], title: str, what: str = "bench plot"
 ) -> list[Path]:

@@ -420,6 +420,15 @@ def test_pairs_of_one_reference_only() -> None:
     assert agree(ratings, columns).agreements[0].accuracy.value == pytest.approx(2 / 6)
 
 
+def test_references_of_one_patient_are_drawn_together_and_compared_apart() -> None:
+    ratings = read_ratings(
+        own("r1,a,0,p\nr1,b,1,p\nr2,c,5,p\nr2,d,6,p\nr3,e,0,q\nr3,f,1,q", "reference,candidate,errors,group")
+    )
+    found = agree(ratings, {"x": column([0.2, 0.1, 0.9, 0.8, 0.4, 0.3])}, within=True)
+    assert (found.n_references, found.n_groups) == (3, 2)
+    assert found.agreements[0].accuracy.value == 1
+
+
 def test_differences_are_paired_and_corrected() -> None:
     rng = np.random.default_rng(0)
     errors = rng.integers(0, 8, 60)

@@ -47,7 +47,7 @@ def definition(name: str) -> Definition:
 def _built_in(name: str) -> Definition:
     file = _data() / f"{name}.yaml"
     if not name.replace("-", "").isalnum() or not file.is_file():
-        raise BenchError(f"{miss('leaderboard', name, _stems())} A file of your own: ./{name or 'mine'}.yaml")
+        raise BenchError(f"{miss('leaderboard', name, _stems())} Or name a YAML file of your own.")
     return _checked(_extended(_raw(file.read_text(encoding="utf-8"), str(file)), str(file)), str(file))
 
 

@@ -1186,6 +1186,12 @@ def test_runs_that_cannot_be_tested_have_no_mark_and_a_note_says_why(scored: Cal
     assert any(note.startswith("No marks in “Measured:") and "no run base on its cases" in note for note in table.notes)
 
 
+def test_where_no_row_shares_a_recipe_with_the_baseline_a_note_says_so(scored: Callable[..., None]) -> None:
+    scored("base", BASE)
+    scored("other", [value + 0.2 for value in BASE], "--set", "metrics.Value.recipe=fancy")
+    assert any("no other row shares a recipe with it" in note for note in with_marks().notes)
+
+
 def test_too_few_trials_for_any_mark_are_said_to_be_so(scored: Callable[..., None]) -> None:
     scored("base", BASE)
     scored("up", [value + 0.1 for value in BASE])
@@ -1265,6 +1271,15 @@ def test_a_definition_of_ones_own_extends_a_known_one(call: Callable[..., Any]) 
     assert [row.label for row in table.groups[2].rows] == ["Ours | 1"]
     assert {"N!", "Published: Ours | 1: our lab; ten images."} <= set(table.notes)
     assert call("./mine.yml").out.startswith("**Ours**")
+
+
+def test_the_definitions_that_the_docs_show_work() -> None:
+    page = (Path(__file__).parent.parent / "docs" / "leaderboards.md").read_text()
+    titles = []
+    for block in re.findall(r"```yaml\n(.*?)```", page, re.DOTALL):
+        Path("shown.yaml").write_text(block)
+        titles.append(leaderboards.build("shown.yaml").title)
+    assert titles == ["Our models beside the paper's", "Word overlap"]
 
 
 @pytest.mark.parametrize(

@@ -108,6 +108,8 @@ class Checker:
 
     settings: Settings
     bar: _Bar
+    home: Path
+    """Folder for what scoring writes; nothing of it is kept."""
     contexts: dict[str, Context] = field(default_factory=dict)
     device: str = ""
 
@@ -136,7 +138,7 @@ class Checker:
         if wanted is None or wanted == "all":
             return True
         if wanted != "nlg":
-            return label in wanted.split(",")
+            return label in _names(wanted)
         use = metrics_of(run)[label]["use"]
         try:
             return getattr(registry.find("metric", use).plugin, "group", None) == "nlg"
@@ -151,7 +153,7 @@ class Checker:
     def _metric(self, label: str, run: compare.Run) -> dict[str, ColumnCheck]:
         """Score one metric again, in a folder of its own, and compare."""
         entry, scores = _metric_entry(label, run), run.summary["scores"]
-        with tempfile.TemporaryDirectory(prefix="bench-check-") as name:  # mode 700
+        with tempfile.TemporaryDirectory(dir=self.home) as name:
             scratch = Path(name)
             try:
                 context = self._context(run)
@@ -178,7 +180,7 @@ class Checker:
             context = Context(
                 self.bar,
                 self.settings.metrics is not None,
-                workdir=Path(tempfile.gettempdir()) / "bench-check-unused",
+                workdir=self.home / "work",
                 cache_root=cachedir.cache_root(),
                 device=self.device,
                 seed=seed if isinstance(seed, int) else 0,
@@ -210,10 +212,10 @@ class Checker:
 
     def _wrong(self, there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
         """Say which numbers are other here than in the entry, and by how much."""
-        wrong = []
+        wrong: list[str] = []
         for name in NUMBERS:
             told, found = there.get(name), here[name]
-            if told is None and found is None:
+            if (told is None and found is None) or (wrong and name != "value"):  # another value has other bounds
                 continue
             if told is None or found is None or not _number(told):
                 wrong.append(f"{name} {told} in the entry, {found} here")
@@ -410,8 +412,9 @@ def check_all(entries: Sequence[Entry], before: Checked, settings: Settings, pro
     _check_labels(settings.metrics, runs.values())
     places = standing(runs)
     found = dict(damaged)
-    with progress(sum(len(run.pairs) * len(metrics_of(run)) for run in runs.values())) as ticker:
-        checker = Checker(settings, _Bar(ticker))
+    total = sum(len(run.pairs) * len(metrics_of(run)) for run in runs.values())
+    with tempfile.TemporaryDirectory(prefix="bench-check-") as home, progress(total) as ticker:  # mode 700
+        checker = Checker(settings, _Bar(ticker), Path(home))
         for entry in entries:
             if entry.name in runs:
                 old = before.of(entry.name, entry.digest)
@@ -435,11 +438,15 @@ def read_runs(entries: Sequence[Entry]) -> tuple[dict[str, compare.Run], dict[st
     return runs, damaged
 
 
+def _names(wanted: str) -> list[str]:
+    return [name.strip() for name in wanted.split(",")]
+
+
 def _check_labels(wanted: str | None, runs: Collection[compare.Run]) -> None:
-    if wanted in (None, "all", "nlg"):
+    if wanted is None or wanted in ("all", "nlg"):
         return
     known = {label for run in runs for label in metrics_of(run)}
-    for name in wanted.split(","):
+    for name in _names(wanted):
         if name not in known:
             raise BenchError(f"--rescore: {registry.miss('metric of an entry', name, {*known, 'nlg', 'all'})}")
 

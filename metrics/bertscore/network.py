@@ -38,7 +38,7 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """A text's vectors [n_tokens, dim], of length 1, float32, and its tokens' weights [n_tokens], which sum to 1.
+    """A text's vectors [n_tokens, dim], float32, and its tokens' weights [n_tokens], float64, which sum to 1.
 
     Special tokens have no weight, though others may match them, as in bert-score. A text of special tokens alone has
     weights of 0.
@@ -53,6 +53,7 @@ class Network:
 
     def __init__(self, folder: Path, layer: int, device: str, dtype: str) -> None:
         self.device, self._folder = device, folder
+        self._exact = torch.float32 if device.startswith("mps") else torch.float64  # MPS has no float64
         with _explained(folder), quiet():
             from transformers import AutoConfig, AutoTokenizer
 
@@ -61,8 +62,8 @@ class Network:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(
                 folder, trust_remote_code=False, local_files_only=True, **space
             )
+            self._check_tokens(config)
             model = _load(folder, config)
-        self._check_tokens(config)
         _cut(model, layer, folder)
         self._model = model.to(device, getattr(torch, dtype)).eval().requires_grad_(False)
         room = config.max_position_embeddings - (2 if config.model_type in SHIFTED else 0)
@@ -125,9 +126,8 @@ class Network:
         lengths = torch.tensor([len(text) for text in batch], device=self.device)
         inside = torch.arange(longest, device=self.device) < lengths[:, None]
         vectors = self._model(ids, attention_mask=inside.long()).last_hidden_state.float()
-        vectors = vectors / vectors.norm(dim=-1, keepdim=True)
         special = (ids == self._tokenizer.cls_token_id) | (ids == self._tokenizer.sep_token_id)
-        weights = (inside & ~special).float()
+        weights = (inside & ~special).to(self._exact)
         weights = weights / weights.sum(1, keepdim=True).clamp(min=1)
         return [
             Encoded(vector[: len(text)], weight[: len(text)])
@@ -136,12 +136,25 @@ class Network:
 
 
 @torch.inference_mode()
+def cosines(candidate: Encoded, reference: Encoded) -> Tensor:
+    """Return the cosine of each two tokens, [n_candidate, n_reference].
+
+    In float64 (the type of the weights): the cosines of like vectors are near 1, rescaling stretches what is left of
+    them sevenfold, and float32 would round it differently in products of another shape.
+    """
+    said, true = (side.vectors.to(side.weights.dtype) for side in (candidate, reference))
+    said, true = (side / side.norm(dim=-1, keepdim=True) for side in (said, true))
+    found: Tensor = said @ true.T
+    return found
+
+
+@torch.inference_mode()
 def precision_recall(candidate: Encoded, reference: Encoded) -> Tensor:
     """Return [precision, recall] of two texts: each side's tokens by their best match on the other, then the mean.
 
     Zhang et al. 2020, equations of section 3. 0 where a side has no tokens, as in bert-score.
     """
-    similar = candidate.vectors @ reference.vectors.T
+    similar = cosines(candidate, reference)
     found = torch.stack([similar.amax(1) @ candidate.weights, similar.amax(0) @ reference.weights])
     return found * (candidate.weights.sum() * reference.weights.sum() > 0)
 
@@ -157,6 +170,7 @@ def _load(folder: Path, config: Any) -> Any:
         trust_remote_code=False,
         use_safetensors=True,
         local_files_only=True,
+        ignore_mismatched_sizes=True,  # they are refused below, with a name
         output_loading_info=True,
     )
     mismatched = (str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"])

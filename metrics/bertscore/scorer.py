@@ -122,13 +122,11 @@ class Scorer:
 
     def matches(self, candidate: str, reference: str) -> tuple[Any, Any, Floats]:
         """Return both texts' pieces and the cosine of each two tokens, [n_candidate, n_reference]."""
-        import torch
+        from metrics.bertscore.network import cosines
 
         sides = [self.network.pieces(text) for text in (candidate, reference)]
-        with torch.inference_mode():
-            said, true = (self.network.encode([side.ids])[0] for side in sides)
-            similar = (said.vectors @ true.vectors.T).cpu().numpy()
-        return sides[0], sides[1], np.asarray(similar, np.float64)
+        said, true = (self.network.encode([side.ids])[0] for side in sides)
+        return sides[0], sides[1], np.asarray(cosines(said, true).cpu().numpy(), np.float64)
 
 
 def with_f(precision_recall: Floats) -> Floats:

@@ -175,14 +175,13 @@ class RunContext:
         finally:
             self.encoding_s += time.perf_counter() - started
 
-    def seconds_per_image(self) -> dict[str, float]:
+    def seconds_per_image(self) -> dict[str, float | None]:
         """Return encoder → mean seconds an image on this device, of those that `embeddings` was asked for.
 
-        Over all images that were ever encoded into the shared store; an encoder is left out where that was elsewhere.
+        Over all images that were ever encoded into the shared store; None where that was elsewhere.
         """
         device = device_name(self.device)
-        found = {spec: self.embedding_store(spec).seconds_per_image(device) for spec in self._encoded_by}
-        return {spec: seconds for spec, seconds in found.items() if seconds is not None}
+        return {spec: self.embedding_store(spec).seconds_per_image(device) for spec in self._encoded_by}
 
     def embedded(self, encoder: str, cases: Sequence[Case]) -> bool:
         """Tell whether `embeddings` would have nothing to encode."""

@@ -178,7 +178,13 @@ def write_usage(folder: Path, context: RunContext, purpose: str = SCORING) -> No
         context.usage_written[spec] = usage
         if any(taken.values()):
             lines.append(
-                {"until": datetime.now(UTC).isoformat(timespec="seconds"), "llm": spec, "for": purpose, **taken}
+                {
+                    "until": datetime.now(UTC).isoformat(timespec="seconds"),
+                    "llm": spec,
+                    "for": purpose,
+                    "local": record["local"],
+                    **taken,
+                }
             )
     if lines:
         with store.Appender(folder / USAGE) as file:

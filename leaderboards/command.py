@@ -94,6 +94,11 @@ def leaderboard() -> None:
 )
 @click.option("--published/--no-published", default=True, help="Whether published rows are shown. Default: yes.")
 @click.option("--intervals/--no-intervals", default=True, help="Whether intervals are shown. Default: yes.")
+@click.option(
+    "--price",
+    metavar="USD",
+    help='Fills the costs of table4: USD for an hour of the device, and what it is the price of: "0.80/h one A6000".',
+)
 @click.option("--out", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write to FILE instead.")
 def show(
     name: str | None,
@@ -104,6 +109,7 @@ def show(
     trials: int | None,
     published: bool,
     intervals: bool,
+    price: str | None,
     out: Path | None,
 ) -> None:
     """Show a table: published rows, and those of your runs beside them.
@@ -114,7 +120,8 @@ def show(
         _list()
         return
     how = _destination(fmt, out)
-    table = _build(name, runs_dir, columns, _test(baseline, trials), published=published, intervals=intervals)
+    test = _test(baseline, trials)
+    table = _build(name, runs_dir, columns, test, price, published=published, intervals=intervals)
     if out is not None:
         _write(table, how, out)
     elif fmt is None and sys.stdout.isatty():
@@ -163,17 +170,27 @@ def _test(baseline: str | None, trials: int | None) -> PairedTest | None:
 
 
 def _build(
-    name: str, runs_dir: Path | None, columns: str, test: PairedTest | None, *, published: bool, intervals: bool
+    name: str,
+    runs_dir: Path | None,
+    columns: str,
+    test: PairedTest | None,
+    price: str | None,
+    *,
+    published: bool,
+    intervals: bool,
 ) -> Table:
     """Build the table; only a folder that was asked for has to exist."""
     from dataclasses import replace
     from typing import cast
 
+    from leaderboards.compute import Price
     from leaderboards.notes import what_remains
     from leaderboards.tables import Columns, build
 
     folder = runs_dir or (DEFAULT_RUNS if DEFAULT_RUNS.is_dir() else None)
-    table = build(name, folder, cast(Columns, columns), published=published, intervals=intervals, test=test)
+    told = None if price is None else Price.parse(price)
+    shown = {"published": published, "intervals": intervals}
+    table = build(name, folder, cast(Columns, columns), test=test, price=told, **shown)
     if folder is None and table.measurable:
         remains = what_remains(any(table.rows()))
         note = f"There is no folder {DEFAULT_RUNS} here: {remains}. --runs DIR names another."

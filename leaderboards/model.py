@@ -13,7 +13,8 @@ from bench.options import Options
 
 Better = Literal["higher", "lower"]
 Origin = Literal["published", "measured"]
-Style = Literal["number", "count", "compact", "power"]
+Style = Literal["number", "count", "compact", "power", "significant"]
+Took = Literal["", "train_seconds", "trained_on", "train_cost", "report_seconds", "report_llm_cost", "report_cost"]
 Mark = Literal["", "better", "worse", "differs"]
 MARKS: Mapping[Mark, str] = {"": "", "better": "‡", "worse": "†", "differs": "§"}
 """What stands behind a number that differs significantly from the baseline's; § where neither is better."""
@@ -37,14 +38,20 @@ class ColumnSpec(Options):
     score: str = ""
     """Key in summary.json's scores that fills the column of a measured row."""
     fact: str = ""
-    """Key in facts.json that fills it; with neither, runs do not measure it."""
+    """Key in facts.json that fills it; without `score`, `fact` and `took`, runs do not measure it."""
+    other_fact: str = ""
+    """Key in facts.json that fills it where `fact` is not there."""
+    absent: str = ""
+    """What is said beside where facts.json has neither."""
+    took: Took = ""
+    """Time and cost that fill it, from resources.json and the stated price (leaderboards/compute.py)."""
     option: str = ""
     """Dotted path in the system's options that fills it where facts.json has no such key."""
     scale: float = 0.0
     """Shown is value * scale; 0: 100 for scores, 1 for facts."""
     decimals: int = Field(1, ge=0)
     style: Style = "number"
-    """count: 239,931. compact: 76M. power: 5.3e-3, rendered as a power of ten."""
+    """count: 239,931. compact: 76M. power: 5.3e-3, rendered as a power of ten. significant: 0.303, three digits."""
     better: Better | None = None
     """Which values are better; None: the column has no best."""
     full: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping
 
@@ -42,10 +43,23 @@ def power(value: float) -> str:
     return f"{digits}e{int(exponent)}"
 
 
+def significant(value: float) -> str:
+    """Return 0.30315 as "0.303" and 61847.5 as "61,848": three digits, or all before the point."""
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    decimals = 2 - math.floor(math.log10(abs(float(f"{value:.3g}"))))
+    return f"{value:,.{max(0, min(decimals, 15))}f}"
+
+
 def split_power(text: str) -> tuple[str, str] | None:
     """Return mantissa and exponent of "5.3e-3" → ("5.3", "-3"); None where the text is of another form."""
     match = _POWER.fullmatch(text)
     return (match[1], str(int(match[2]))) if match else None
 
 
-_STYLES: Mapping[Style, Callable[[float], str]] = {"count": count, "compact": compact, "power": power}
+_STYLES: Mapping[Style, Callable[[float], str]] = {
+    "count": count,
+    "compact": compact,
+    "power": power,
+    "significant": significant,
+}

@@ -1,4 +1,4 @@
-"""Finished runs below a folder, read from run.json, summary.json and facts.json and nothing else."""
+"""Finished runs below a folder, read from run.json, summary.json, facts.json, resources.json and nothing else."""
 
 from __future__ import annotations
 
@@ -78,6 +78,33 @@ class About(_Read):
     config: Mapping[str, Any] = {}
 
 
+class Asked(_Read):
+    """What a run's questions to chat models took while reports were made."""
+
+    calls: int = 0
+    cached: int = 0
+    cost_usd: float | None = None
+    """None: prices are not known."""
+
+
+class Measured(_Read):
+    """What a system measured of itself."""
+
+    train_seconds: float | None = None
+    trained_on: str = ""
+
+
+class Resources(_Read):
+    """A run's resources.json: what it took."""
+
+    devices: tuple[str, ...] = ()
+    n_timed: int = 0
+    seconds_per_report: float | None = None
+    encoding: Mapping[str, float | None] = {}
+    measured: Measured = Measured()
+    llm: Asked | None = None
+
+
 class Facts(_Read):
     """A run's facts.json: a flat object of numbers."""
 
@@ -97,6 +124,8 @@ class Run:
     """The system's resolved options, from run.json."""
     population: str
     stand_ins: tuple[str, ...]
+    resources: Resources | None = None
+    """None for a run that was made before times were kept."""
 
     @property
     def cases(self) -> tuple[str, str, int, int, str, str]:
@@ -171,7 +200,7 @@ def _folders(root: Path) -> Iterator[tuple[Path, bool]]:
 def _read(folder: Path, name: str) -> Run:
     summary = _parse(Summary, folder / "summary.json")
     about = _parse(About, folder / "run.json")
-    facts = folder / "facts.json"
+    facts, resources = folder / "facts.json", folder / "resources.json"
     label = summary.label or about.label or summary.system
     return Run(
         folder=name,
@@ -181,6 +210,7 @@ def _read(folder: Path, name: str) -> Run:
         options=_mapping(_at(about.config, "systems", label)),
         population=about.population or _population(_mapping(_at(about.config, "dataset"))),
         stand_ins=tuple(dict.fromkeys((*summary.stand_ins, *about.stand_ins))),
+        resources=_parse(Resources, resources) if resources.exists() else None,
     )
 
 

@@ -10,7 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from leaderboards import notes, numbers
+from leaderboards import compute, notes, numbers
 from leaderboards.definitions import definition as definition
 from leaderboards.definitions import names as names
 from leaderboards.footnotes import number_recipes
@@ -33,22 +33,25 @@ def build(
     published: bool = True,
     intervals: bool = True,
     test: PairedTest | None = None,
+    price: compute.Price | None = None,
 ) -> Table:
     """Return leaderboard `name`, or that of a file, with the runs at or below `runs_dir` (None: none).
 
-    `published` rows and `intervals` can be left out; `test` marks what differs from its baseline. Raises BenchError
-    where there is no such leaderboard, folder or baseline. A run that cannot be read is named in the notes.
+    `published` rows and `intervals` can be left out; `test` marks what differs from its baseline; costs are at `price`.
+    Raises BenchError where there is no such leaderboard, folder, baseline or cost. A run that cannot be read is named
+    in the notes.
     """
     defined = definition(name)
     found, skipped = find(runs_dir) if runs_dir is not None else ([], [])
     chosen, others = _choose(defined, found)
     shown = _columns(defined, chosen, full=columns == "full")
     said = [Group(g.heading, tuple(_published(r, shown) for r in g.rows)) for g in defined.groups if published]
-    measured = _measured_groups(chosen, shown, intervals=intervals)
+    measured = _measured_groups(chosen, shown, price, intervals=intervals)
     groups = [mark_best(group, shown) if defined.bold else group for group in (*said, *measured)]
     groups, _ = number_recipes(groups, shown)
     groups, tests = _tested(groups, shown, runs_dir, test)
     lines = notes.compose(defined, shown, groups, chosen, notes.Unused(runs_dir, others, skipped), tests)
+    lines += compute.notes(chosen, shown, price)
     return Table(defined.name, defined.title, shown, tuple(groups), tuple(lines))
 
 
@@ -87,7 +90,7 @@ def _belongs(defined: Definition, run: Run) -> bool:
     bases = {key.rpartition("/")[2] for key in run.summary.scores}
     if defined.runs.extra_scores == "all" or keys & bases:
         return True
-    return any(column.fact in run.facts for column in defined.columns if column.fact)
+    return any(key in run.facts for column in defined.columns for key in (column.fact, column.other_fact) if key)
 
 
 def _columns(defined: Definition, chosen: Sequence[Run], *, full: bool) -> tuple[ColumnSpec, ...]:
@@ -131,7 +134,9 @@ def _published(row: RowSpec, columns: Sequence[ColumnSpec]) -> Row:
     return Row(row.label, "published", row.source, row.population, row.dataset, row.split, row.n, tuple(cells))
 
 
-def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec], *, intervals: bool) -> list[Group]:
+def _measured_groups(
+    chosen: Sequence[Run], columns: Sequence[ColumnSpec], price: compute.Price | None, *, intervals: bool
+) -> list[Group]:
     """Return a group for each set of cases that runs reported on."""
     by_cases: dict[tuple[str, str, int, int, str, str], list[Run]] = {}
     for run in chosen:
@@ -143,7 +148,7 @@ def _measured_groups(chosen: Sequence[Run], columns: Sequence[ColumnSpec], *, in
         heading = _heading(runs[0])
         if headings[heading] > 1:
             heading += f"; cases {'/'.join(part for part in runs[0].cases[4:] if part)[:32] or 'unidentified'}"
-        rows = (_measured(run, columns) for run in runs)
+        rows = (_measured(run, columns, price) for run in runs)
         groups.append(Group(heading, tuple(rows if intervals else map(_without_intervals, rows))))
     return groups
 
@@ -158,22 +163,27 @@ def _heading(run: Run) -> str:
     return f"Measured: {s.dataset} {s.split}, {s.n_cases:,} cases{of}"
 
 
-def _measured(run: Run, columns: Sequence[ColumnSpec]) -> Row:
+def _measured(run: Run, columns: Sequence[ColumnSpec], price: compute.Price | None) -> Row:
     s = run.summary
-    cells = tuple(_measured_cell(run, column) for column in columns)
+    cells = tuple(_measured_cell(run, column, price) for column in columns)
     data = (run.population, s.dataset, s.split, s.n_cases)
     empty = s.n_reports_failed + s.n_missing_as_empty
     return Row(run.label, "measured", run.folder, *data, cells, run.stand_ins, n_empty=empty)
 
 
-def _measured_cell(run: Run, column: ColumnSpec) -> Cell:
+def _measured_cell(run: Run, column: ColumnSpec, price: compute.Price | None) -> Cell:
     if column.score:
         return _score_cell(run.summary.scores.get(column.score), column)
+    if column.took:
+        return compute.cell(run, column, price)
     if not column.fact:
         return Cell(ABSENT, reason="runs do not measure it")
     value = run.fact(column.fact, column.option)
     if value is None:
-        return Cell(ABSENT, reason=f"the run's facts.json has no {column.fact}")
+        value = run.facts.get(column.other_fact)
+    if value is None:
+        reason = f"the run's facts.json has no {column.fact}{column.absent and f' ({column.absent})'}"
+        return Cell(ABSENT, reason=reason)
     recipe = "; ".join((run.encoder, *run.stand_ins))
     return Cell(numbers.format_value(column, value), signature=recipe, value=value * column.factor)
 

@@ -138,6 +138,10 @@ class _Fixed(SAERad):
             **self._encoding_facts(self._reading()),
         }
 
+    def measured(self) -> Mapping[str, float | str]:
+        """Return that training takes no time."""
+        return {"train_seconds": 0.0}
+
     def _reading(self) -> float:
         """Return the operations of reading an image's features off its embedding."""
         return compute.product(1, self._z.shape[1], self.dictionary.m)

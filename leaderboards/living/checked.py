@@ -114,8 +114,10 @@ def read(folder: Path) -> Checked:
 
 def write(folder: Path, checked: Checked, *, private: bool) -> None:
     """Replace checked.json in one step; readable by its owner only where an entry's data is credentialed."""
-    before = os.umask(0o077 if private else 0o022)
+    before = os.umask(0o077)
     try:
+        if not private:
+            os.umask(before)
         store.write_json(folder / FILE, checked.model_dump(mode="json"))
     finally:
         os.umask(before)

@@ -206,7 +206,7 @@ def _conclusion(found: Mapping[str, EntryCheck]) -> str:
         "unchecked": "of which nothing could be verified here",
     }
     told = [f"{n} {words[state]}" for state, n in counts.items() if n]
-    return f"{len(found)} entries: {', '.join(told)}."
+    return f"{len(found)} {'entry' if len(found) == 1 else 'entries'}: {', '.join(told)}."
 
 
 @click.command()

@@ -354,7 +354,8 @@ def test_members_are_run_and_their_tables_printed(bench: Bench, tiny: Path) -> N
     assert "x1 (1 of 2)" in answer.err
     assert "Word F1" in answer.out
     assert "**Table 1: Report generation" in answer.out
-    assert answer.out.count("measured:") == 2
+    assert answer.out.count("*Measured: ") == 1
+    assert all(f"| {label} " in answer.out.partition("*Measured: ")[2] for label in ("x1", "x2"))
     assert scores("o/x1") == scores("o/x2")
     assert len(said()) == 10
 
@@ -588,7 +589,7 @@ def test_killed_and_continued_equals_uninterrupted(tmp_path: Path) -> None:
             command = [sys.executable, "-c", KILL, event, "sweep", "s.yaml", "--out", name, "--metrics", "radfact"]
             done = subprocess.run(command, env=environment, capture_output=True, text=True)
             assert done.returncode == (0 if event == "none" else -9), (event, done.stderr)
-        assert done.stdout.count("measured: demo test, n=8") == 6
+        assert done.stdout.count("*Measured: demo test, 8 cases") == 3
         assert len(list((cache / "sae").iterdir())) == 2
         results[name] = members(Path(name))
     assert results["whole"] == results["killed"]

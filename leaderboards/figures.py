@@ -48,6 +48,9 @@ def _about(table: Table) -> Iterator[str]:
     signs = ["squares: published"] * ("published" in origins) + ["circles: measured"] * ("measured" in origins)
     signs += ["bars: confidence intervals"] * any(cell.interval for row in table.rows() for cell in row.cells)
     signs += ["diamonds, dashed lines: the baseline"] * any(row.baseline for row in table.rows())
+    signs += ["larger: the best of its block (bold in a table)"] * any(
+        cell.bold for row in table.rows() for cell in row.cells
+    )
     signs += ["hollow: not comparable with the filled of its block"] * any(
         _otherwise(group, row, at) for group in table.groups for row in group.rows for at in range(len(table.columns))
     )
@@ -76,14 +79,19 @@ def _wide(table: Table, at: int) -> bool:
 
 
 def _block(group: Group, columns: Sequence[int]) -> forest.Block:
-    """Return a group's rows under its heading; rows of other images than the rest say so in their labels."""
+    """Return a group's rows under its heading; published rows on different images say in their labels on which."""
     published = [row for row in group.rows if row.origin == "published"]
     alike = len({row.images for row in published}) == 1
     heading = group.full_heading
     if published and alike and (about := _population(published[0])):
         heading = f"{heading} – {about}"
+    data = len({row.data for row in published}) > 1
     rows = tuple(
-        forest.Row(_label(row, apart=not alike), tuple(_point(group, row, at) for at in columns), row.baseline)
+        forest.Row(
+            row.name if alike or row.origin == "measured" else _label(row, data=data),
+            tuple(_point(group, row, at) for at in columns),
+            row.baseline,
+        )
         for row in group.rows
     )
     return forest.Block(heading, rows)
@@ -91,14 +99,13 @@ def _block(group: Group, columns: Sequence[int]) -> forest.Block:
 
 def _population(row: Row) -> str:
     """Return on what a published row was measured, as far as it is known: "2,461 frontal images"."""
-    n = "" if row.n is None else f"n={row.n:,}"
+    n = "" if row.n is None or f"{row.n:,}" in row.population else f"n={row.n:,}"
     return ", ".join(part for part in (n, row.population) if part)
 
 
-def _label(row: Row, *, apart: bool) -> str:
-    if row.origin == "measured" or not apart:
-        return row.name
-    about = ", ".join(part for part in (row.data, row.population) if part)
+def _label(row: Row, *, data: bool) -> str:
+    """Return a row's label with what tells its images from those of the group's others."""
+    about = row.data if data else row.population
     return f"{row.name} ({about})" if about else row.name
 
 
@@ -108,7 +115,8 @@ def _point(group: Group, row: Row, at: int) -> forest.Point:
     if value is None:
         return forest.Point(None, absent=cell.text)
     low, high = cell.ends if cell.ends and cell.interval else (_parsed(cell.low), _parsed(cell.high))
-    return forest.Point(value, low, high, cell.flags, _otherwise(group, row, at), row.origin == "published")
+    published = row.origin == "published"
+    return forest.Point(value, low, high, cell.flags, _otherwise(group, row, at), published, cell.bold)
 
 
 def _otherwise(group: Group, row: Row, at: int) -> bool:

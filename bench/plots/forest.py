@@ -35,6 +35,8 @@ class Point:
     hollow: bool = False
     square: bool = False
     """A number from elsewhere, not a run's."""
+    best: bool = False
+    """Drawn larger."""
     absent: str = "–"
     """What stands where there is no value."""
 
@@ -329,7 +331,7 @@ def draw(forest: Forest, width_mm: float) -> Figure:
     width = inches(width_mm)
     layout = _layout(forest, width)
     bands = math.ceil(len(forest.panels) / layout.across)
-    titles = [style.fold(_title(panel), layout.panel + _GAP * 0.7, style.SIZE, "bold") for panel in forest.panels]
+    titles = [_title(panel, layout.panel + _GAP * 0.7) for panel in forest.panels]
     heads = [
         style.height_of(max(map(len, titles[band * layout.across : (band + 1) * layout.across]))) + 0.03
         for band in range(bands)
@@ -361,8 +363,13 @@ def draw(forest: Forest, width_mm: float) -> Figure:
     return sheet.figure
 
 
-def _title(panel: Panel) -> str:
-    return panel.heading + {"higher": " ↑", "lower": " ↓", None: ""}[panel.better]
+def _title(panel: Panel, width: float) -> list[str]:
+    """Return the lines above a panel, the arrow behind the last word."""
+    from bench.plots import style
+
+    arrow = {"higher": " ↑", "lower": " ↓", None: ""}[panel.better]
+    lines = style.fold(panel.heading, width - style.width_of(arrow, style.SIZE, "bold"), style.SIZE, "bold")
+    return [*lines[:-1], lines[-1] + arrow]
 
 
 def _layout(forest: Forest, width: float) -> _Layout:
@@ -387,7 +394,8 @@ def _layout(forest: Forest, width: float) -> _Layout:
         heading = tuple(style.fold(block.heading, width - 2 * style.MARGIN, style.SMALL, "bold"))
         at += 0.05 * bool(headings)
         headings.append((at, heading))
-        at += style.height_of(len(heading), style.SMALL) * bool(block.heading) + 0.03
+        raised = any(point.mark for point in block.rows[0].points)
+        at += style.height_of(len(heading), style.SMALL) * bool(block.heading) + (0.06 if raised else 0.03)
         first = at
         for _ in block.rows:
             high = max(_ROW, style.height_of(len(next(texts))) + 0.03)
@@ -478,9 +486,15 @@ def _draw_point(axes: Axes, point: Point, middle: float, put: Callable[[float], 
         axes.hlines([middle], *ends, colors=colour, linewidth=1.1, zorder=2, gid="interval")
     face = "white" if point.hollow else colour
     marker = "D" if strong else "s" if point.square else "o"
-    size = 3.8 if marker == "o" else 3.0
+    size = (3.8 if marker == "o" else 3.0) * (1.5 if point.best else 1.0)
     axes.plot([at], [middle], marker=marker, ls="", ms=size, mfc=face, mec=colour, mew=0.9, zorder=3, clip_on=False)
     if point.mark:
         axes.annotate(
-            point.mark, (at, middle), (0, 2.4), textcoords="offset points", ha="center", va="bottom", size=5.5
+            point.mark,
+            (at, middle),
+            (0, size / 2 + 0.6),
+            textcoords="offset points",
+            ha="center",
+            va="bottom",
+            size=5.5,
         )

@@ -22,7 +22,7 @@ _SUPERSCRIPT = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 def tick_text(value: float) -> str:
     """Return a round number in short: "0.25", "−2", "200K", "10⁻⁵"."""
     size = abs(value)
-    if size >= 1e15 or 0 < size < 1e-3:
+    if size >= 1e15 or 0 < size < 1.5e-3:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
         times = "" if mantissa == "1" else f"{mantissa}×"

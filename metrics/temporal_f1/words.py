@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import re
 
-WORDS = frozenset(
+_LIST = (
     "bigger change cleared constant decrease decreased decreasing elevated elevation enlarged enlargement enlarging "
     "expanded greater growing improved improvement improving increase increased increasing larger new persistence "
     "persistent persisting progression progressive reduced removal resolution resolved resolving smaller stability "
-    "stable stably unchanged unfolded worse worsen worsened worsening unaltered".split()
+    "stable stably unchanged unfolded worse worsen worsened worsening unaltered"
 )
+WORDS = frozenset(_LIST.split())
 PATTERN = re.compile(rf"\b(?:{'|'.join(sorted(WORDS))})\b", re.IGNORECASE)
 _LINES, _DASHES, _ODD, _BLANKS = (re.compile(p) for p in (r"\n+", r"[_-]+", r"[^\w\s.,:;()-]", r"\s{2,}"))
 

@@ -547,9 +547,7 @@ def test_the_same_command_observes_nothing_again(bench: Bench) -> None:
     assert Path("f/stats/WordF1.jsonl").stat().st_mtime_ns == before
 
 
-def test_texts_are_kept_from_remote_judges_unless_they_are_public(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_rexval_s_texts_are_kept_from_remote_judges(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OPENAI_API_KEY", "a-key")
     monkeypatch.setenv("OPENAI_BASE_URL", "http://192.0.2.1:9/v1")  # a test address of RFC 5737: nobody answers
     rexval()
@@ -559,9 +557,9 @@ def test_texts_are_kept_from_remote_judges_unless_they_are_public(
     assert "the texts of a file may be credentialed" in answer.err
     assert "would leave this machine" in answer.err
     assert [path.name for path in Path("f").iterdir()] == [".lock"]
-    local = bench("meta", "rexval", "-c", "demo", "--metrics", "bleu-4", "--draws", 0, "--public")
-    assert local.code == 0
-    assert "MIMIC-CXR's: credentialed, whatever --public says" in " ".join(local.err.split())
+    said = bench("meta", "rexval", *remote, "--public")
+    assert said.code == 2
+    assert "--public: ReXVal's reports are MIMIC-CXR's, which are credentialed" in said.err
 
 
 @pytest.mark.parametrize(

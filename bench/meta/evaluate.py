@@ -41,10 +41,10 @@ def score(
 ) -> tuple[Outcome, Mapping[str, CaseColumn]]:
     """Score the pairs, or go on where a killed call stopped; return the run and its columns, case by case.
 
-    Raises BenchError where no column has a value.
+    Raises BenchError where no column has a value, and where credentialed texts are said to be public.
     """
-    if public and ratings.warning:
-        console.print(ratings.warning, markup=False, highlight=False)
+    if public and ratings.credentialed:
+        raise BenchError(f"--public: {ratings.credentialed}")
     table = PairsTable(ratings.pairs, ratings.layout, tuple(ratings.notes), 0)
     label = file.resolve().name if file.is_dir() else file.stem
     scored = score_file.score(table, config, out=out, label=label, strict=strict, public=public, console=console)

@@ -50,8 +50,8 @@ class Ratings:
     layout: str
     """The layout that was recognised, in words."""
     notes: Sequence[str]
-    warning: str = ""
-    """What to tell a user who says that the texts are public."""
+    credentialed: str = ""
+    """Why the texts are not public, whatever is said of them; empty where that is not known."""
 
     def severities(self) -> list[str]:
         """Return what `choose` accepts."""

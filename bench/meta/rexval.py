@@ -33,9 +33,9 @@ CATEGORIES = {
 }
 """Yu et al. 2023 (https://doi.org/10.1016/j.patter.2023.100802), in their order."""
 _TRUE, _FALSE = ("true", "1", "1.0", "yes"), ("false", "0", "0.0", "no")
-_WARNING = (
-    "ReXVal's reports are MIMIC-CXR's: credentialed, whatever --public says of them. Name a host that you attested "
-    "zero retention for in run.attest_zero_retention, or judge on this machine"
+_CREDENTIALED = (
+    "ReXVal's reports are MIMIC-CXR's, which are credentialed. Leave the option out and judge on this machine, or name "
+    "a host that you attest zero retention for: --set 'run.attest_zero_retention=[HOST]'"
 )
 
 
@@ -62,7 +62,7 @@ def read(path: Path) -> Ratings:
         if name not in reports.columns:
             where = f"{counts_file}, column 'candidate_type'"
             raise BenchError(f"{where}: {registry.miss(f'column in {reports_file}', name, reports.columns)}")
-    sheet = Sheet("ReXVal", warning=_WARNING)
+    sheet = Sheet("ReXVal", credentialed=_CREDENTIALED)
     numbers = {text_of(counts, row, "study_number"): row for row in reversed(counts.rows)}
     for number, row in _studies(reports, counts, numbers).items():
         reference = reference_of(reports, row, _REFERENCE)

@@ -94,7 +94,7 @@ class Sheet:
     pairs: dict[str, Pair] = field(default_factory=dict)
     ratings: dict[tuple[str, str], Rating] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
-    warning: str = ""
+    credentialed: str = ""
     references: dict[str, str] = field(default_factory=dict)
 
     def group_of(self, reference: str) -> str:
@@ -122,7 +122,7 @@ class Sheet:
         found = {k: table[counted] for k, table in counts.items()}
         found = {k: table for k, table in found.items() if np.isfinite(table).any()}
         self.notes += _about_raters(raters, np.stack([np.isfinite(table) for table in found.values()]).any(axis=0))
-        return Ratings(kept, found, raters, self.layout, self.notes, self.warning)
+        return Ratings(kept, found, raters, self.layout, self.notes, self.credentialed)
 
 
 def counted(n: int, thing: str) -> str:

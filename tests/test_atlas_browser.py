@@ -1,11 +1,7 @@
-"""The atlas in a real browser: search, sort, a feature's page and a report's, at two widths.
-
-The browser is $BENCH_CHROMIUM, else chromium or google-chrome on the PATH, driven by playwright.
-"""
+"""The atlas in a real browser: search, sort, a feature's page and a report's, at two widths."""
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +9,7 @@ from typing import Any
 
 import pytest
 from atlas_world import Place, column, make_run, table_of
+from in_browser import CHROMIUM, Tab, launched
 
 from systems.sae_rad.atlas.finished import find_run
 from systems.sae_rad.atlas.site import Site, feature_page, report_page
@@ -20,9 +17,6 @@ from systems.sae_rad.atlas.site import Site, feature_page, report_page
 pytest.importorskip("systems.sae_rad.trained")
 drive = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 
-CHROMIUM = os.environ.get("BENCH_CHROMIUM") or next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None
-)
 WIDTHS = (360, 1400)
 
 pytestmark = [
@@ -40,38 +34,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    with drive.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+    with launched(drive) as browser:
         yield browser
-        browser.close()
-
-
-class Tab:
-    """A page that must stay without errors, foreign requests and horizontal scrolling."""
-
-    def __init__(self, browser: Any, folder: Path, width: int) -> None:
-        self.folder = folder
-        self.page = browser.new_context(viewport={"width": width, "height": 800}).new_page()
-        self.faults: list[str] = []
-        self.asked: list[str] = []
-        self.page.on("console", lambda message: self.faults.append(f"{message.type}: {message.text}"))
-        self.page.on("pageerror", lambda error: self.faults.append(str(error)))
-        self.page.on("requestfailed", lambda request: self.faults.append(f"failed: {request.url}"))
-        self.page.on("request", lambda request: self.asked.append(request.url))
-
-    def open(self, path: str) -> Any:
-        self.page.goto((self.folder / path).as_uri())
-        self.check()
-        return self.page
-
-    def check(self) -> None:
-        assert self.faults == []
-        assert [url for url in self.asked if not url.startswith(self.folder.as_uri())] == []
-        excess = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-        assert self.page.evaluate(excess) == 0, f"{self.page.url} scrolls sideways"
-
-    def texts(self, selector: str) -> list[str]:
-        return [str(text) for text in self.page.locator(selector).all_inner_texts()]
 
 
 @pytest.fixture(params=WIDTHS)

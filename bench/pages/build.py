@@ -19,7 +19,7 @@ from bench.pages import html
 from bench.pages.case import Film, case_page, films, image_files, view
 from bench.pages.explain import Explainer, choose, explainers
 from bench.pages.folder import Folder, html_bytes
-from bench.pages.overview import case_list, facts, histograms, run_notes, score_rows, signatures
+from bench.pages.overview import case_list, dataset_of, facts, histograms, run_notes, score_rows, signatures
 from bench.pages.pictures import Copy, embedded
 from bench.pages.reading import Runs, read, worst
 
@@ -243,11 +243,10 @@ class _Page:
 
     @cached_property
     def _environment(self) -> Environment:
-        first = self.runs.runs[0].run.summary
         return html.environment(
             credentialed=self.runs.credentialed,
             title=self.title,
-            what=f"{first['dataset']}, {first['split']}",
+            what=f"{dataset_of(self.runs)}, {self.runs.runs[0].run.summary['split']}",
             runs=self.runs.runs,
             several=len(self.runs.runs) > 1,
             case_page=case_page,

@@ -52,7 +52,7 @@ def exactly(text: str) -> Markup:
     """Return a text as HTML whose own text is `clean(text)`, its ends of line too: parsers turn a plain CR into LF."""
     from markupsafe import Markup, escape
 
-    return Markup(escape(clean(text)).replace("\r", "&#13;"))
+    return escape(clean(text)).replace("\r", Markup("&#13;"))
 
 
 def environment(*folders: Path, **shared: Any) -> Environment:

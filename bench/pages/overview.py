@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -143,6 +144,14 @@ class Histogram:
     def most(self) -> int:
         """The highest count: all strips have its scale."""
         return max(1, *(n for strip in self.strips for n in strip.counts))
+
+    @property
+    def missing(self) -> str:
+        """How many cases have no value, for each run where they differ."""
+        counts = {strip.missing for strip in self.strips}
+        if len(counts) == 1:
+            return f"{counts.pop():,} without a value" if counts != {0} else ""
+        return ", ".join(f"{strip.letter}: {strip.missing:,}" for strip in self.strips) + " without a value"
 
     def edge(self, place: int) -> str:
         """Return an edge as text."""
@@ -321,10 +330,21 @@ def flags_of(runs: Runs, place: int) -> list[str]:
         elif not report.text.strip():
             found.append(f"{who}empty report")
         for status, word in ((FAILED, "failed"), (UNDEFINED, "undefined")):
-            keys = [key for key, column in one.columns.items() if column.status[place] == status]
-            found += [f"{who}{key} {word}" for key in keys]
+            found += [f"{who}{name} {word}" for name in _having(one, place, status)]
     if runs.case(case_id).contaminated:
         found.append("image seen in training of the encoder")
+    return found
+
+
+def _having(one: RunData, place: int, status: int) -> list[str]:
+    """Return the columns that have a status in a case; where all of a metric's have it, the metric's label alone."""
+    by_metric: dict[str, list[str]] = {}
+    for key, column in one.columns.items():
+        by_metric.setdefault(column.metric, []).append(key)
+    found = []
+    for label, keys in by_metric.items():
+        having = [key for key in keys if one.columns[key].status[place] == status]
+        found += [label] if len(having) == len(keys) > 1 else having
     return found
 
 
@@ -333,7 +353,7 @@ def facts(runs: Runs) -> list[tuple[str, str]]:
     first = runs.runs[0].run
     stand_ins = dict.fromkeys(part for one in runs.runs for part in one.run.summary.get("stand_ins", ()))
     found = [
-        ("Dataset", str(first.summary["dataset"])),
+        ("Dataset", dataset_of(runs)),
         ("Split", str(first.summary["split"])),
         ("Cases", f"{len(runs.ids):,}"),
         ("Patients", f"{len(set(runs.groups)):,}"),
@@ -343,7 +363,29 @@ def facts(runs: Runs) -> list[tuple[str, str]]:
     return found
 
 
-def run_notes(runs: Runs) -> Sequence[str]:
-    """Return what the scores leave unsaid: failed and empty reports, contaminated cases, missing values."""
-    lines = [*runs.notes, *show.notes([one.run.summary for one in runs.runs])]
-    return [line for line in dict.fromkeys(lines) if not line.startswith(("Below each score", "Stand-ins"))]
+def dataset_of(runs: Runs) -> str:
+    """Return the dataset's name; of a plugin in a file, without the folder."""
+    return Path(str(runs.runs[0].run.summary["dataset"])).name
+
+
+_COUNTED = (
+    ("n_reports_failed", "failed reports, scored as empty"),
+    ("n_missing_as_empty", "missing predictions, scored as empty"),
+    ("n_reports_empty", "empty reports"),
+    ("n_contaminated", "cases whose image the encoder was trained on"),
+    ("n_problems", "entries of the data, or parts of a system, left out or faulty (problems.jsonl)"),
+)
+
+
+def run_notes(runs: Runs) -> list[str]:
+    """Return what the scores leave unsaid: what is compared, failed and empty reports, scores that are missing."""
+    lines = [note for note in runs.notes if not note.startswith("Stand-ins") and not note.endswith("scored as empty")]
+    for one in runs.runs:
+        who = f"{one.label}: " if len(runs.runs) > 1 else ""
+        lines += [f"{who}{what}: {one.run.summary[key]:,}" for key, what in _COUNTED if one.run.summary.get(key)]
+        missing: dict[str, list[str]] = {}
+        for key, score in one.scores.items():
+            if score["value"] is None:
+                missing.setdefault(f"{score.get('reason', '')}; {score.get('remedy', '')}".strip("; "), []).append(key)
+        lines += [f"{who}– {', '.join(keys)}: {why}" for why, keys in missing.items()]
+    return list(dict.fromkeys(lines))

@@ -185,7 +185,7 @@ def _otherwise(kinds: Sequence[Mapping[str, Mapping[str, int]]]) -> list[str]:
     told: dict[str, None] = {}
     for its in kinds:
         for key, by_signature in its.items():
-            first, *others = by_signature
+            first, *others = by_signature or [""]
             for number, other in enumerate(others, 1):
                 what = reading.signature_difference(other, first)
                 told[f"Hollow {kind_mark(number)}: {key} scored otherwise, not comparable with filled: {what}."] = None

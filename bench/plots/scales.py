@@ -25,7 +25,7 @@ def tick_text(value: float) -> str:
     if size >= 1e15 or 0 < size < 1.5e-3:
         mantissa, _, exponent = f"{value:.2e}".partition("e")
         mantissa = mantissa.rstrip("0").rstrip(".")
-        times = "" if mantissa == "1" else f"{mantissa}×"
+        times = {"1": "", "-1": "-"}.get(mantissa, f"{mantissa}×")
         text = f"{times}10{str(int(exponent)).translate(_SUPERSCRIPT)}"
     else:
         unit, letter = next(

@@ -61,11 +61,11 @@ class Green:
         return f"<|user|>\n{question}{end}\n{empty}<|assistant|>\n"
 
     def annotate(self, texts: list[str]) -> list[dict]:
-        """Return {"answer": text} of each question."""
-        longest, given = self.options["max_length"], [self.chat(text) for text in texts]
-        for ids in self.tokenizer(given)["input_ids"]:
-            if len(ids) >= longest:
-                raise ValueError(f"the question takes {len(ids)} tokens, which leaves none of {longest} for an answer")
+        """Return {"answer": text} of each question, which has as many tokens left in a batch as alone."""
+        given = [self.chat(text) for text in texts]
+        left = [self.options["max_length"] - len(ids) for ids in self.tokenizer(given)["input_ids"]]
+        if min(left) < 1:
+            raise ValueError(f"a question leaves no token of max_length = {self.options['max_length']} for an answer")
         batch = self.tokenizer(given, return_tensors="pt", padding=True).to(self.device)
         with torch.inference_mode():
             rows = self.model.generate(
@@ -76,10 +76,13 @@ class Green:
                 do_sample=False,
                 temperature=None,
                 top_p=None,
-                max_length=longest,
-            )
-        answers = self.tokenizer.batch_decode(rows[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
-        return [{"answer": answer.strip()} for answer in answers]
+                max_new_tokens=max(left),
+            )[:, batch["input_ids"].shape[1] :].tolist()
+        return [self.read(row[:n]) for row, n in zip(rows, left, strict=True)]
+
+    def read(self, ids: list[int]) -> dict:
+        """Return the text of an answer."""
+        return {"answer": self.tokenizer.decode(ids, skip_special_tokens=True).strip()}
 
 
 if __name__ == "__main__":

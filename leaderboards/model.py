@@ -63,6 +63,11 @@ class ColumnSpec(Options):
         return self.scale or (100.0 if self.score else 1.0)
 
     @property
+    def measurable(self) -> bool:
+        """Whether runs can fill it."""
+        return bool(self.score or self.fact or self.took or self.option)
+
+    @property
     def arrow(self) -> str:
         """↑ or ↓, or nothing where neither is better."""
         return {"higher": " ↑", "lower": " ↓", None: ""}[self.better]
@@ -291,7 +296,7 @@ class Table:
     @property
     def measurable(self) -> bool:
         """Whether runs can fill any of its columns."""
-        return any(column.score or column.fact or column.option for column in self.columns)
+        return any(column.measurable for column in self.columns)
 
     @property
     def has_n(self) -> bool:

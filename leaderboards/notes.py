@@ -46,7 +46,7 @@ def compose(
         *_missing(measured, columns),
         *_incomplete(runs, measured, columns),
         *_signatures(measured, columns),
-        *(_unused(unused, bool(runs), bool(published.rows)) if _measurable(columns) else ()),
+        *(_unused(unused, bool(runs), bool(published.rows)) if any(c.measurable for c in columns) else ()),
     ]
 
 
@@ -185,10 +185,6 @@ def _signatures(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
         yield "Raised numbers are recipes: scores of a column are compared only where theirs is the same."
     for (number, recipe), names in sorted(_gather(numbered).items()):
         yield f"{raised(number)} {', '.join(names)}: {recipe or 'no signature recorded'}"
-
-
-def _measurable(columns: Sequence[ColumnSpec]) -> bool:
-    return any(column.score or column.fact or column.option for column in columns)
 
 
 def _unused(unused: Unused, any_row: bool, any_published: bool) -> Iterator[str]:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import html
 import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import llm_servers as servers
 import numpy as np
 import pytest
+import test_radfact as radfact
 from atlas_world import Page
 from hypothesis import given
 from hypothesis import strategies as st
@@ -369,8 +373,6 @@ class Judge:
 
 
 def test_a_chat_model_is_asked_nothing_that_is_not_kept() -> None:
-    import asyncio
-
     judge = Judge()
     kept = KeptAnswers(judge)
     new, old = (Question((Message("user", text),)) for text in ("new", "kept"))
@@ -379,6 +381,31 @@ def test_a_chat_model_is_asked_nothing_that_is_not_kept() -> None:
     assert isinstance(asyncio.run(kept.answer(new)), NoAnswer)
     assert isinstance(asyncio.run(kept.answer(old)), Answer)
     assert judge.asked == ["kept", "kept"]
+
+
+def test_verdicts_come_from_the_cache_with_and_without_the_judge(
+    bench: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A real client before a server of Ollama's protocol: the page sends it no question, whatever is kept."""
+    Path("pairs.csv").write_text("id,candidate,reference\np0,No edema. Old clip.,No edema. No mass.\n")
+    Path("c.yaml").write_text("metrics: {radfact: {}}\nrun: {bootstrap: 0}\n")
+    with servers.OllamaServer(lambda user: str(radfact.literal(user, 0))) as server:
+        monkeypatch.setenv("OLLAMA_HOST", server.url)
+        assert bench("score", "pairs.csv", "-c", "c.yaml", "--out", "o", "--public").code == 0
+        asked = len(server.asked)
+        assert asked
+        kept = os.environ["BENCH_CACHE"]
+        monkeypatch.setenv("BENCH_CACHE", str(Path("elsewhere").absolute()))
+        assert bench("report", "o", "--out", "without").code == 0
+        monkeypatch.setenv("BENCH_CACHE", kept)
+        assert bench("report", "o", "--out", "with").code == 0
+        assert len(server.asked) == asked
+    assert bench("report", "o", "--out", "gone").code == 0
+    verdicts = {name: Page(Path(name, "cases/00001.html")).by_tag["td"] for name in ("without", "with", "gone")}
+    assert "not entailed" in verdicts["with"]
+    assert verdicts["gone"] == verdicts["with"]
+    assert not {"entailed", "not entailed"} & set(verdicts["without"])
+    assert any("a page asks no chat model" in cell for cell in verdicts["without"])
 
 
 # ------------------------------------------------------------------ the folder

@@ -413,6 +413,7 @@ def test_verdicts_come_from_the_cache_with_and_without_the_judge(
 
 def test_credentialed_pages_are_private_and_say_so(place: Place, one: Path) -> None:
     run = place.run("held", credentialed=True)
+    (run / "page").mkdir(mode=0o755)
     code, _, err = place.call("report", run)
     assert code == 0
     assert "must not be shared" in err

@@ -175,19 +175,26 @@ def _priced(price: Price | None) -> Iterator[str]:
 
 
 def _devices(runs: Sequence[Run]) -> Iterator[str]:
+    told: dict[str, list[str]] = {}
     for run in runs:
-        took = run.resources
-        if took is None or not (took.devices or took.measured.trained_on):
-            continue
-        parts = [f"trained on {took.measured.trained_on}"] if took.measured.trained_on else []
-        parts += [f"reports made on {' and '.join(took.devices)}"] if took.devices else []
-        yield f"{run.label} ({run.folder}): {', '.join(parts)}."
+        if (took := run.resources) is not None:
+            parts = [f"trained on {took.measured.trained_on}"] if took.measured.trained_on else []
+            parts += [f"reports made on {' and '.join(took.devices)}"] if took.devices else []
+            told.setdefault(", ".join(parts), []).append(_name(run))
+    for text, names in told.items():
+        if text:
+            yield f"{', '.join(names)}: {text}."
+
+
+def _name(run: Run) -> str:
+    """Return label and folder; the label has the folder where two runs share one."""
+    return run.label if run.label.endswith(f"({run.folder})") else f"{run.label} ({run.folder})"
 
 
 def _asked(runs: Sequence[Run]) -> Iterator[str]:
     for run in runs:
         if run.resources is not None and run.resources.llm is not None:
-            yield f"{run.label} ({run.folder}): {_told(run.resources.llm, run.resources.n_timed)}"
+            yield f"{_name(run)}: {_told(run.resources.llm, run.resources.n_timed)}"
 
 
 def _told(asked: Asked, n_reports: int) -> str:

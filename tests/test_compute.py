@@ -416,6 +416,13 @@ def test_costs_are_seconds_at_the_stated_price(tmp_path: Path) -> None:
     assert "mine (a): trained on GPU A, reports made on GPU A." in table.notes
 
 
+def test_runs_of_one_label_are_told_apart_in_the_notes_once(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        finished(tmp_path / name, TOOK)
+    notes = leaderboards.build("table4", tmp_path).notes
+    assert "mine (a), mine (b): trained on GPU A, reports made on GPU A." in notes
+
+
 def test_without_a_price_costs_are_missing_with_the_remedy(tmp_path: Path) -> None:
     finished(tmp_path / "a", TOOK)
     table = leaderboards.build("table4", tmp_path)

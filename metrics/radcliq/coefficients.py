@@ -80,7 +80,9 @@ def read(file: Path | None) -> Coefficients:
     where = files("metrics") / "radcliq" / "coefficients.yaml" if file is None else file.expanduser()
     try:
         found: Any = yaml.safe_load(where.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as err:
+    except OSError as err:
+        raise BenchError(f"{where}: coefficients cannot be read: {err.strerror}") from None
+    except (UnicodeDecodeError, yaml.YAMLError) as err:
         raise BenchError(f"{where}: not readable as YAML: {err}") from None
     try:
         return Coefficients.model_validate(found)

@@ -23,6 +23,12 @@ from metrics.radgraph import RadGraphF1
 
 SMOOTHED = 0.1
 """What counts as a match where there is none (method 1 of Chen and Cherry 2014, fast_bleu's default)."""
+REMEDY = (
+    "on a connected machine run `bench assets pull --metrics radcliq-v1`, and carry what it fetched here (bench assets "
+    "export and import); or set annotators.radgraph.archive and encoder, annotators.chexbert.checkpoint and tokenizer, "
+    "and metrics.radcliq-v1.bertscore.model to files and folders of yours"
+)
+"""Where more than one of the models is missing."""
 NAMES = {
     "radgraph": "RadGraph F1",
     "bertscore": "BERTScore F",
@@ -113,7 +119,7 @@ class RadCliQ:
                 missing.append((f"{NAMES[name]}: {err.reason}", err.remedy))
         if missing:
             reasons, remedies = zip(*missing, strict=True)
-            raise Unavailable("; ".join(reasons), "; ".join(dict.fromkeys(remedies)))
+            raise Unavailable("; ".join(reasons), remedies[0] if len(missing) == 1 else REMEDY)
         numbers = self._coefficients.digest()
         return f"radcliq-v1|coefficients:{numbers}|{'|'.join(parts)}|bleu:fast-bleu-2-smoothed|v:1"
 

@@ -9,6 +9,7 @@ import re
 import shutil
 import stat
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,13 @@ from bench.config import digest
 from bench.contracts import OK, Case, Column, Evidence, Image, Pair, Problem, Report, Stats, TrainingSet
 from bench.errors import BenchError, Unavailable
 from bench.options import Options
-from leaderboards.living import checked, entries, public, shown
+from leaderboards.living import checked, entries, foreign, public, shown, verify
 from leaderboards.living.publish import Settings, publish
 
 PLUGINS = Path(__file__).with_name("plugins.py")
 HERE = Path(__file__)
 Bench = Callable[..., Any]
+RUN_CODE = ("--run-code", str(PLUGINS), "--run-code", str(HERE))
 CANARIES = {
     name: f"canary-{name}-7f3a"
     for name in (
@@ -174,13 +176,26 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.setattr("bench.machine.resolve_device", lambda wanted: "cpu")
         for arguments in (
             ["run", "--out", "runs", "--allow-failed"],
-            ["leaderboard", "add", "runs", "--to", "board"],
-            ["leaderboard", "check", "board"],
+            ["leaderboard", "add", "runs", "--to", "board", *RUN_CODE],
+            ["leaderboard", "check", "board", *RUN_CODE],
         ):
             with pytest.raises(SystemExit) as stop:
                 main(arguments)
             assert not stop.value.code, arguments
     return here
+
+
+@pytest.fixture
+def wary(bench: Bench) -> Bench:
+    """The command as it is."""
+    return bench
+
+
+@pytest.fixture(name="bench")
+def trusting(bench: Bench) -> Bench:
+    """The command, which may run the plugins of these tests."""
+    needs = (("leaderboard", "add"), ("leaderboard", "check"))
+    return lambda *words: bench(*words, *(RUN_CODE if words[:2] in needs else ()))
 
 
 @pytest.fixture
@@ -452,6 +467,116 @@ def test_what_cannot_work_here_is_not_passed(bench: Bench) -> None:
     assert bench("leaderboard", "check", "board", "--strict").code == 0
 
 
+EVIL = "from pathlib import Path\nPath('ran').touch()\n"
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"metrics": {"mine": {"use": "evil.py:Metric"}}},
+        {"metrics": {"mine": {"use": "rger", "annotator": "evil.py:Parser"}}},
+        {"metrics": {"mine": {"use": "rger", "annotator": "ours"}}, "annotators": {"ours": {"use": "evil.py:Parser"}}},
+        {"metrics": {"mine": {"use": "rger", "annotator": "w"}}, "annotators": {"w": {"use": "worker", "script": "e"}}},
+    ],
+)
+def test_code_that_an_entry_names_is_not_run_unasked(runs: Path, wary: Bench, config: Mapping[str, Any]) -> None:
+    Path("evil.py").write_text(EVIL)
+    Path("e").write_text(EVIL)
+    change(runs / "parrot/run.json", lambda run: [run["config"].setdefault(k, {}).update(v) for k, v in config.items()])
+    answer = wary("leaderboard", "add", runs / "parrot", "--to", "board")
+    assert answer.code == 0, answer.err
+    assert "mine: not looked at: its code is a file, e" in answer.out
+    for word in ("check", "publish"):
+        wary("leaderboard", word, "board", *(("--out", "site") if word == "publish" else ("--rescore", "all")))
+    assert not Path("ran").exists()
+    if "evil.py:Metric" in str(config):
+        wary("leaderboard", "check", "board", "--run-code", "evil.py")
+        assert Path("ran").exists()
+
+
+def test_where_things_run_is_not_the_entrys_to_say(runs: Path) -> None:
+    from bench import compare
+
+    run = compare.read_run(runs / "parrot")
+    told = {"use": "openai/judge", "base_url": "https://elsewhere", "api_key_env": "SECRET", "omit": ["seed"]}
+    part = {"use": "green", "runner": "python:/their/python", "environment": ["SECRET"], "model": "org/model"}
+    config = {**run.run["config"], "llms": {"judge": told}, "annotators": {"green": part}}
+    found = foreign.tame(replace(run, run={**run.run, "config": config}), [PLUGINS])
+    assert found.run.run["config"]["llms"] == {"judge": {"use": "openai/judge", "omit": ["seed"]}}
+    assert found.run.run["config"]["annotators"] == {"green": {"use": "green", "model": "org/model"}}
+    assert not found.refused
+
+
+def test_a_score_of_a_metric_that_nobody_has_is_not_verified(board: Path, bench: Bench) -> None:
+    change(board / "entries/shy/run.json", lambda run: run["config"]["metrics"].update(gone={"use": "gone"}))
+    change(board / "entries/shy/summary.json", lambda s: s["scores"].update(GREEN=dict(score(s))))
+    assert bench("leaderboard", "check", board).code == 0
+    assert states(board, "shy")["GREEN"] == "unable"
+    assert checked.read(board).entries["shy"].overall == "partly"
+
+
+def test_numbers_that_are_none_are_faults(board: Path, bench: Bench) -> None:
+    entry = board / "entries/shy"
+    before = (entry / "summary.json").read_text()
+    (entry / "summary.json").write_text(before.replace('"scale": 100.0', '"scale": NaN'))
+    assert "summary.json was changed after" in bench("leaderboard", "check", board).out
+    (entry / "summary.json").write_text(before)
+    (entry / "stats/words.jsonl").write_text('{"key": {}, "values": [1' + "0" * 400 + "]}\n")
+    change(entry / "run.json", lambda run: run["config"]["metrics"]["rouge-l"].update(beta=10**400))
+    assert bench("leaderboard", "check", board).code == 1
+    assert bench("leaderboard", "publish", board, "--out", "site", "--unverified").code == 0
+
+
+def test_what_a_killed_copy_left_is_swept(runs: Path, bench: Bench) -> None:
+    left = Path("board/entries/.parrot.x1.part")
+    left.mkdir(parents=True)
+    (left / "reports.jsonl").touch()
+    assert bench("leaderboard", "add", runs, "--to", "board").code == 0
+    assert entries.names(Path("board")) == ["parrot", "shy"]
+    assert not left.exists()
+
+
+def test_each_entry_counts_once_it_is_checked(board: Path, bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A check that is killed loses one entry; two at once, of other metrics, lose nothing of each other."""
+    real = verify.Checker.check
+
+    def killed(self: Any, entry: Any, *others: Any) -> Any:
+        if entry.name == "shy":
+            raise KeyboardInterrupt
+        return real(self, entry, *others)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(verify.Checker, "check", killed)
+        assert bench("leaderboard", "check", board, "--rescore", "rouge-l").code == 130
+    assert states(board)["RG-L"] == "verified"
+
+    def slow(self: Any, entry: Any, *others: Any) -> Any:
+        found = real(self, entry, *others)
+        with monkeypatch.context() as patch:
+            patch.setattr(verify.Checker, "check", real)
+            bench("leaderboard", "check", board, "--rescore", "words")
+        return found
+
+    (board / checked.FILE).unlink()
+    monkeypatch.setattr(verify.Checker, "check", slow)
+    assert bench("leaderboard", "check", board, "--rescore", "rouge-l").code == 0
+    assert set(states(board).values()) == {"verified"}
+
+
+def test_only_a_plain_no_makes_data_public(secret: Path) -> None:
+    assert entries.is_credentialed({"credentialed": None})
+    assert not entries.is_credentialed({"credentialed": False})
+    entry = entries.read(secret)[0]
+    change(entry.folder / "run.json", lambda run: run.update(credentialed=False))
+    assert entries.is_private(entry)  # its summary says otherwise
+
+
+def test_a_long_label_gives_a_short_name(runs: Path, bench: Bench) -> None:
+    for file in ("run.json", "summary.json"):
+        change(runs / "shy" / file, lambda told: told.update(label="x" * 3000))
+    assert bench("leaderboard", "add", runs / "shy", "--to", "board").out == f"{'x' * 100}: added\n"
+
+
 def test_some_metrics_alone_keep_what_was_found_of_the_others(board: Path, bench: Bench) -> None:
     assert bench("leaderboard", "check", board, "--rescore", "rouge-l").code == 0
     assert states(board) == {"words/WordF1": "unasked", "words/Length": "unasked", "RG-L": "verified"}
@@ -684,6 +809,8 @@ def test_the_best_is_bold_among_the_verified_of_one_recipe(verified: Path, bench
         (r"x|model:C:\Users\me\w.bin", "Users"),
         ("see ~/secret/log.txt", "secret"),
         ("dataset /home/me/plugins.py:Tiny (small)", "home"),
+        (r"model:\\\\server\\share\\p10000032|v:1", "server"),
+        ("model:~ann/weights|v:1", "ann"),
     ],
 )
 def test_paths_become_hashes(text: str, hidden: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Literal
 
@@ -112,7 +112,26 @@ def read(folder: Path) -> Checked:
         raise BenchError(f"{file}: {where}: {first['msg']}; delete the file and check again") from None
 
 
-def write(folder: Path, checked: Checked, *, private: bool) -> None:
+def keep(folder: Path, name: str, check: EntryCheck, there: Collection[str], *, private: bool) -> None:
+    """Put what was found of an entry into checked.json; entries that are not `there` any more go.
+
+    Where another process checked other metrics of the same files meanwhile, both count.
+    """
+    with store.locked(folder, wait=True):
+        kept = read(folder)
+        if (old := kept.of(name, check.digest)) is not None:
+            check = check.model_copy(update={"metrics": _later(check.metrics, old.metrics)})
+        entries = {one: found for one, found in kept.entries.items() if one in there}
+        _write(folder, Checked(entries=dict(sorted({**entries, name: check}.items()))), private=private)
+
+
+def _later(new: Mapping[str, MetricCheck], old: Mapping[str, MetricCheck]) -> dict[str, MetricCheck]:
+    """Return of each metric what was found last by scoring it; only that has versions."""
+    won = {k: one for k, one in new.items() if k not in old or (one.versions and one.when >= old[k].when)}
+    return {**old, **won}
+
+
+def _write(folder: Path, checked: Checked, *, private: bool) -> None:
     """Replace checked.json in one step; readable by its owner only where an entry's data is credentialed."""
     before = os.umask(0o077)
     try:

@@ -15,8 +15,14 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from leaderboards.living.checked import Checked, ColumnCheck, EntryCheck
-    from leaderboards.living.entries import Entry
 
+run_code_option = click.option(
+    "--run-code",
+    metavar="FILE.py",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    help="A file of code that an entry's run.json names and that may be run here: read it first.",
+)
 COLORS: Mapping[str, str] = {"verified": "green", "differs": "bold red", "recipe": "yellow", "unable": "yellow"}
 
 
@@ -28,7 +34,8 @@ COLORS: Mapping[str, str] = {"verified": "green", "differs": "bold red", "recipe
 @click.option(
     "--as", "pattern", metavar="NAME", help="Name of the entry; may hold {label}, {dataset}, {split}, {system}."
 )
-def add(runs: tuple[Path, ...], folder: Path, pattern: str | None) -> None:
+@run_code_option
+def add(runs: tuple[Path, ...], folder: Path, pattern: str | None, run_code: tuple[Path, ...]) -> None:
     """Copy finished runs, or those below folders, into a living leaderboard.
 
     \b
@@ -41,7 +48,7 @@ def add(runs: tuple[Path, ...], folder: Path, pattern: str | None) -> None:
     from leaderboards.living import entries
 
     private = False
-    for one in entries.add(runs, folder, pattern):
+    for one in entries.add(runs, folder, pattern, run_code):
         private |= one.credentialed
         click.echo(f"{one.name}: {'added' if one.new else 'is there already'}")
         for note in one.notes:
@@ -73,6 +80,7 @@ def add(runs: tuple[Path, ...], folder: Path, pattern: str | None) -> None:
     multiple=True,
     help="A host that may see credentialed texts, see run.attest_zero_retention.",
 )
+@run_code_option
 @click.option("--strict", is_flag=True, help="Exit with 1 also where something could not be verified.")
 @click.option("--json", "as_json", is_flag=True, help="Print what was found as JSON on standard output.")
 def check(
@@ -81,6 +89,7 @@ def check(
     tolerance: float,
     device: str,
     attested: tuple[str, ...],
+    run_code: tuple[Path, ...],
     strict: bool,
     as_json: bool,
 ) -> int:
@@ -91,41 +100,38 @@ def check(
     bench leaderboard check board --rescore nlg
     bench leaderboard check board --rescore all        also what asks a chat model
 
-    Metrics are scored as the entry's run.json configures them, where they can work here; nothing in the entries is
-    changed, and what was found is kept in FOLDER/checked.json. Exit code: 0, or 1 where an entry differs from what its
+    Metrics are scored as the entry's run.json configures them, where they can work here; code of a file that it names
+    is run only where --run-code names the file too. Nothing in the entries is changed, and what was found is kept in
+    FOLDER/checked.json. Exit code: 0, or 1 where an entry differs from what its
     reports give, 2 where the command could not work.
     """
     from rich.console import Console
 
+    from bench import store
     from bench.progress import progress
     from leaderboards.living import checked, entries
     from leaderboards.living.verify import Settings, check_all
 
     found = entries.read(folder)
-    private = any(_private(entry) for entry in found)
+    private = any(map(entries.is_private, found))
     if private:
         os.umask(0o077)
-    settings = Settings(rescore, tolerance, device, attested)
+    settings = Settings(rescore, tolerance, device, attested, run_code)
     console = Console(stderr=True)
+    with store.locked(folder, wait=True):  # a folder that cannot be written is told before anything is scored
+        before = checked.read(folder)
     results = check_all(
-        found, checked.read(folder), settings, lambda total: progress(console, "scored again", total, "pairs")
+        found,
+        before,
+        settings,
+        lambda total: progress(console, "scored again", total, "pairs"),
+        lambda name, one: checked.keep(folder, name, one, entries.names(folder), private=private),
     )
-    checked.write(folder, results, private=private)
     if as_json:
         click.echo(json.dumps(results.model_dump(mode="json"), indent=2, ensure_ascii=False))
     else:
         _print(results)
     return _exit_code(results, strict)
-
-
-def _private(entry: Entry) -> bool:
-    from bench.errors import BenchError
-    from leaderboards.living.entries import is_credentialed
-
-    try:
-        return is_credentialed(entry.recorded())
-    except BenchError:
-        return True
 
 
 def _exit_code(results: Checked, strict: bool) -> int:

@@ -17,12 +17,15 @@ from bench import __version__, compare, registry, store
 from bench.config import digest
 from bench.errors import BenchError
 from bench.show import find_runs
+from leaderboards.living.foreign import tame
 
 ENTRIES, ABOUT = "entries", "entry.json"
 REQUIRED = ("run.json", "summary.json", "done.json", "cases.jsonl", "reports.jsonl")
 OPTIONAL = ("facts.json",)
 FOLDERS = {"stats": ".jsonl", "tables": ".csv"}
 """Folders of a run whose files of that ending are copied: the statistics of its cases and its metrics' tables."""
+LONGEST = 100
+"""Most letters of a name that is made of a label: it names files."""
 PLACES = ("label", "dataset", "split", "system")
 """What the pattern of a name may hold, in braces."""
 
@@ -35,10 +38,6 @@ class Entry:
     folder: Path
     digest: str
     """Hash of all its files but entry.json."""
-
-    def recorded(self) -> dict[str, Any]:
-        """Return what run.json holds. Raises BenchError where it cannot be read."""
-        return store.read_json(self.folder / "run.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +58,25 @@ def is_credentialed(*told: Mapping[str, Any]) -> bool:
 
     A dataset that is credentialed by its nature (mimic-cxr) stays so whatever run.json says.
     """
-    answers = [bool(one["credentialed"]) for one in told if "credentialed" in one]
+    answers = [one["credentialed"] is not False for one in told if "credentialed" in one]
     return not answers or any(answers) or any(_by_nature(one.get("dataset")) for one in told)
+
+
+def is_private(entry: Entry) -> bool:
+    """Tell whether an entry's texts must stay here; one whose files cannot be read is."""
+    try:
+        return is_credentialed(*(store.read_json(entry.folder / name) for name in ("run.json", "summary.json", ABOUT)))
+    except BenchError:
+        return True
+
+
+def is_signed(folder: Path, summary: Mapping[str, Any]) -> bool:
+    """Tell whether a run's done.json has the digest of its summary; no number of a summary is NaN or infinite."""
+    try:
+        own = digest(summary)
+    except ValueError:
+        return False
+    return store.read_json(folder / "done.json").get("summary_digest") == own
 
 
 def _by_nature(dataset: Any) -> bool:
@@ -96,21 +112,27 @@ def read(folder: Path) -> list[Entry]:
     home = folder / ENTRIES
     if not home.is_dir():
         raise BenchError(f"{folder}: no living leaderboard (it has no folder {ENTRIES}); name the folder given to --to")
-    found = sorted(path for path in home.iterdir() if path.is_dir() and not path.name.startswith("."))
-    if not found:
+    if not (found := names(folder)):
         raise BenchError(f"{folder}: no entry yet; add one with bench leaderboard add RUN --to {folder}")
-    return [Entry(path.name, path, content_digest(path)) for path in found]
+    return [Entry(name, home / name, content_digest(home / name)) for name in found]
+
+
+def names(folder: Path) -> list[str]:
+    """Return the names of the entries there are; what a killed copy left is none."""
+    return sorted(p.name for p in (folder / ENTRIES).iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
 # ------------------------------------------------------------------ adding
 
 
-def add(runs: Sequence[Path], folder: Path, pattern: str | None = None) -> Iterator[Added]:
+def add(
+    runs: Sequence[Path], folder: Path, pattern: str | None = None, run_code: Sequence[Path] = ()
+) -> Iterator[Added]:
     """Copy the finished runs at or below `runs` into the leaderboard at `folder`; yield what became of each.
 
-    pattern: name of the entry; for several runs with {label}, {dataset}, {split} or {system} in it. Nothing is copied
-    unless all can be. Raises BenchError where a run is not finished or damaged, its statistics do not give its
-    summary, or a name is taken by another run.
+    pattern: name of the entry; for several runs with {label}, {dataset}, {split} or {system} in it. run_code: files of
+    code that may be run to look at statistics. Nothing is copied unless all can be. Raises BenchError where a run is
+    not finished or damaged, its statistics do not give its summary, or a name is taken by another run.
     """
     _check_home(folder)
     chosen = list(dict.fromkeys(path.resolve() for run in runs for path in find_runs(run)))
@@ -119,8 +141,10 @@ def add(runs: Sequence[Path], folder: Path, pattern: str | None = None) -> Itera
         raise BenchError(f"--as {pattern}: {len(chosen)} runs would share this name; put one of {places} into it")
     (folder / ENTRIES).mkdir(parents=True, exist_ok=True)
     with store.locked(folder, wait=True):
-        known = {entry.digest: entry.name for entry in read(folder)} if any((folder / ENTRIES).iterdir()) else {}
-        planned = _planned(chosen, folder, pattern, known)
+        for left in (folder / ENTRIES).glob(store.PARTS):  # of a killed process: we hold the lock
+            shutil.rmtree(left)
+        known = {entry.digest: entry.name for entry in read(folder)} if names(folder) else {}
+        planned = _planned(chosen, folder, pattern, known, run_code)
         for one in planned:
             if one.new:
                 _copy(one.run, folder / ENTRIES / one.name, private=one.credentialed)
@@ -141,12 +165,14 @@ def _check_home(folder: Path) -> None:
         )
 
 
-def _planned(chosen: Sequence[Path], folder: Path, pattern: str | None, known: Mapping[str, str]) -> Sequence[Added]:
+def _planned(
+    chosen: Sequence[Path], folder: Path, pattern: str | None, known: Mapping[str, str], run_code: Sequence[Path]
+) -> Sequence[Added]:
     """Check all runs and their names before any is copied. known: digest → name of what is there."""
     planned: list[Added] = []
     there, taken = dict(known), dict.fromkeys(known.values(), f"an entry of {folder}")
     for path in chosen:
-        run, notes = examine(path)
+        run, notes = examine(path, run_code)
         own = digest(_chosen_content(path))
         new = own not in there
         name = _name(run, pattern) if new else there[own]
@@ -164,18 +190,19 @@ def _planned(chosen: Sequence[Path], folder: Path, pattern: str | None, known: M
 def _name(run: compare.Run, pattern: str | None) -> str:
     """Return the entry's name, which names a folder and a page."""
     if pattern is None:
-        return registry.as_label(str(run.summary["label"]))
+        return registry.as_label(str(run.summary["label"]))[:LONGEST]
     given = pattern
     for place in PLACES:
         given = given.replace(f"{{{place}}}", registry.as_label(Path(str(run.summary.get(place, ""))).name))
-    if registry.as_label(given) != given:
+    if registry.as_label(given) != given or len(given) > LONGEST:
         raise BenchError(
-            f"--as {pattern}: {given!r} is no name; use letters, digits and . _ + -, e.g. {registry.as_label(given)}"
+            f"--as {pattern}: {given!r} is no name; use letters, digits and . _ + -, at most {LONGEST}, e.g. "
+            f"{registry.as_label(given)[:LONGEST]}"
         )
     return given
 
 
-def examine(folder: Path) -> tuple[compare.Run, list[str]]:
+def examine(folder: Path, run_code: Sequence[Path] = ()) -> tuple[compare.Run, list[str]]:
     """Read a finished run and see that it is whole; return it, and which statistics could not be looked at here.
 
     Raises BenchError where it is not finished, damaged, or its statistics do not give its summary.
@@ -186,14 +213,15 @@ def examine(folder: Path) -> tuple[compare.Run, list[str]]:
         raise BenchError(f"{folder}: no {', '.join(missing)}: the run is damaged")
     if not run.pairs:
         raise BenchError(f"{folder}: its cases.jsonl has no case: the run is damaged")
-    told = store.read_json(folder / "done.json").get("summary_digest")
-    if told != digest(run.summary):
+    if not is_signed(folder, run.summary):
         raise BenchError(
             f"{folder}: summary.json was changed after the run was finished (done.json has another digest); score "
             "again with the command that made the run"
         )
-    _, notes = compare.units([run], list(run.pairs), all_pairs=True, least=1)
-    return run, [note.replace(f"not compared with {run.label}", "not looked at") for note in notes]
+    tamed = tame(run, run_code)
+    _, notes = compare.units([tamed.run], list(run.pairs), all_pairs=True, least=1)
+    refused = [f"{label}: not looked at: {tamed.why(label)}" for label in tamed.refused]
+    return run, [*refused, *(note.replace(f"not compared with {run.label}", "not looked at") for note in notes)]
 
 
 def _sources(folder: Path) -> dict[str, Path]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import math
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -35,10 +34,12 @@ COUNTS = (
     "n_problems",
 )
 NUMBERS = ("value", "ci_low", "ci_high", "n", "n_undefined", "n_failed", "scale", "decimals")
+MOST = 1e300
+"""Numbers from here on are none, NaN and infinity too."""
 _HASH = re.compile(r"[0-9A-Za-z:_.-]{1,80}")
 _VERSION = re.compile(r"[0-9A-Za-z.+!_-]{1,40}")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
-_PATH = re.compile(r"(?:(?<![\w.])(?:~|\.{1,2})?/|[A-Za-z]:[\\/])[^\s|;,'\"()]+")
+_PATH = re.compile(r"(?:(?<![\w.])(?:~\w*|\.{1,2})?/|[A-Za-z]:[\\/]|\\\\)[^\s|;,'\"()]+")
 _FILE = re.compile(
     r"[\w.+~@-]+(?:[\\/][\w.+~@-]+)+\.(?:gguf|pth?|safetensors|bin|json|jsonl|ya?ml|py|csv|txt|zip|gz)\b[\w:]*"
 )
@@ -81,7 +82,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _resampling(given: Any) -> dict[str, Any]:

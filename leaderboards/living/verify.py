@@ -25,7 +25,8 @@ from bench.contracts import LLM, Ticker
 from bench.errors import BenchError, ServerLost, Unavailable
 from leaderboards.living.cases import Standing, standing
 from leaderboards.living.checked import Checked, ColumnCheck, EntryCheck, MetricCheck
-from leaderboards.living.entries import Entry, is_credentialed
+from leaderboards.living.entries import Entry, is_credentialed, is_signed
+from leaderboards.living.foreign import tame
 
 SAME = ("label", "system", "fingerprint", "dataset", "split", "dataset_fingerprint", "credentialed", "cases_digest")
 """What run.json and summary.json both say."""
@@ -44,6 +45,8 @@ class Settings:
     device: str = "auto"
     attested: Sequence[str] = ()
     """Hosts for which the user attests zero retention; what an entry's run.json attests counts for nothing here."""
+    run_code: Sequence[Path] = ()
+    """Files of code that entries name and that may be run."""
 
 
 class Context(RunContext):
@@ -117,20 +120,30 @@ class Checker:
         self.device = machine.resolve_device(self.settings.device)
 
     def check(self, entry: Entry, run: compare.Run, place: Standing, before: EntryCheck | None) -> EntryCheck:
-        """Return what is found of an entry; metrics not asked for keep what `before` says of them."""
+        """Return what is found of an entry; metrics not scored again keep what `before` says of them."""
         self.bar.entry = entry.name
         when = _now()
         kept = dict(before.metrics) if before is not None else {}
+        tamed = tame(run, self.settings.run_code)
+        lost = list(tamed.refused)
+        """Metrics of which nothing tells here which columns they report."""
         for label in metrics_of(run):
-            if not self._asked(label, run):
-                kept.setdefault(label, self._unasked(label, run, when))
-                self.bar.finish(len(run.pairs))
-                continue
-            kept[label] = MetricCheck(
-                when=when, versions=machine.versions(), device=self.device, columns=self._metric(label, run)
-            )
+            if label in tamed.refused:
+                kept.setdefault(label, _check_of(when, _claimed(label, run, tamed.why(label))))
+            elif not self._asked(label, tamed.run):
+                kept.setdefault(label, self._unasked(label, tamed.run, when))
+            else:
+                columns = self._metric(label, tamed.run)
+                kept[label] = _check_of(when, columns, machine.versions(), self.device)
+            if label not in lost and not _is_found(metrics_of(run)[label]["use"]):
+                lost.append(label)
             self.bar.finish(len(run.pairs))
-        faults = [*faults_of(run), *_strangers(run, kept), *place.faults]
+        faults = [*faults_of(run), *place.faults]
+        if strangers := _strangers(run, kept):
+            if lost:  # it may be theirs: nothing was verified of them
+                kept[lost[0]] = _with_strangers(kept[lost[0]], strangers, run)
+            else:
+                faults.append(f"{', '.join(strangers)}: no metric of run.json reports it")
         return EntryCheck(digest=entry.digest, when=when, faults=tuple(faults), notes=tuple(place.notes), metrics=kept)
 
     def _asked(self, label: str, run: compare.Run) -> bool:
@@ -148,7 +161,7 @@ class Checker:
     def _unasked(self, label: str, run: compare.Run, when: str) -> MetricCheck:
         entry, scores = _metric_entry(label, run), run.summary["scores"]
         columns = {key: ColumnCheck(state="unasked", entry=scores[key]["value"]) for key in _keys(entry, scores)}
-        return MetricCheck(when=when, versions={}, device="", columns=columns)
+        return _check_of(when, columns)
 
     def _metric(self, label: str, run: compare.Run) -> dict[str, ColumnCheck]:
         """Score one metric again, in a folder of its own, and compare."""
@@ -274,7 +287,7 @@ class Checker:
     def _same_row(self, mine: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
         try:
             one, other = (np.array(row["values"], dtype=np.float64) for row in (mine, theirs))
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             return False
         return bool(
             one.shape == other.shape
@@ -283,8 +296,8 @@ class Checker:
         )
 
 
-def _by_key(file: Path) -> dict[Any, Mapping[str, Any]]:
-    return {line.get("key"): line for line in store.read_lines(file)}
+def _by_key(file: Path) -> dict[str, Mapping[str, Any]]:
+    return {key: line for line in store.read_lines(file) if isinstance(key := line.get("key"), str)}
 
 
 def _tables(label: str, run: compare.Run, scratch: Path) -> list[str]:
@@ -310,10 +323,7 @@ def _not_computed(here: Mapping[str, Any]) -> bool:
 
 
 def _unable(entry: MetricEntry, scores: Mapping[str, Any], why: str) -> dict[str, ColumnCheck]:
-    return {
-        key: ColumnCheck(state="unable" if scores[key]["value"] is not None else "nothing", detail=why)
-        for key in _keys(entry, scores)
-    }
+    return {key: _unverified(scores[key], why) for key in _keys(entry, scores)}
 
 
 def _keys(entry: MetricEntry, scores: Mapping[str, Any]) -> list[str]:
@@ -355,7 +365,7 @@ def faults_of(run: compare.Run) -> list[str]:
         for name in SAME
         if name in told and name in summary and told[name] != summary[name]
     ]
-    if store.read_json(run.folder / "done.json").get("summary_digest") != digest(summary):
+    if not is_signed(run.folder, summary):
         faults.append("summary.json was changed after the run was finished (done.json has another digest)")
     if (options := summary.get("run")) != (recorded := told["config"].get("run")) and None not in (options, recorded):
         faults.append("the options of resampling: run.json and summary.json say different things")
@@ -388,11 +398,31 @@ def _counted(run: compare.Run) -> dict[str, Any]:
 
 
 def _strangers(run: compare.Run, checks: Mapping[str, MetricCheck]) -> list[str]:
-    """Say which columns of a summary no metric of its run.json reports."""
+    """Return the columns of a summary that no metric of its run.json reports, as far as metrics are found here."""
     known = {key for check in checks.values() for key in check.columns}
-    unknown = [key for key in run.summary["scores"] if key not in known]
-    found = all(_is_found(entry["use"]) for entry in metrics_of(run).values())
-    return [f"{', '.join(unknown)}: no metric of run.json reports it"] if unknown and found else []
+    return [key for key in run.summary["scores"] if key not in known]
+
+
+def _with_strangers(check: MetricCheck, keys: Sequence[str], run: compare.Run) -> MetricCheck:
+    """Return what became of a metric that is not known here, the columns that may be its own among it."""
+    why = "nothing here tells which metric of run.json reports it"
+    more = {key: _unverified(run.summary["scores"][key], why) for key in keys}
+    return check.model_copy(update={"columns": {**check.columns, **more}})
+
+
+def _claimed(label: str, run: compare.Run, why: str) -> dict[str, ColumnCheck]:
+    """Return the columns that carry a metric's label, none of them verified."""
+    return {key: _unverified(one, why) for key, one in run.summary["scores"].items() if key.startswith(f"{label}/")}
+
+
+def _unverified(told: Mapping[str, Any], why: str) -> ColumnCheck:
+    return ColumnCheck(state="unable" if told["value"] is not None else "nothing", detail=why, entry=told["value"])
+
+
+def _check_of(
+    when: str, columns: Mapping[str, ColumnCheck], versions: Mapping[str, str] | None = None, device: str = ""
+) -> MetricCheck:
+    return MetricCheck(when=when, versions=versions or {}, device=device, columns=columns)
 
 
 def _is_found(use: str) -> bool:
@@ -406,20 +436,33 @@ def _is_found(use: str) -> bool:
 # ------------------------------------------------------------------ all entries
 
 
-def check_all(entries: Sequence[Entry], before: Checked, settings: Settings, progress: Callable[[int], Any]) -> Checked:
-    """Check all entries; one that cannot be read is a fault of its own. progress(total) opens the bar, in pairs."""
+def check_all(
+    entries: Sequence[Entry],
+    before: Checked,
+    settings: Settings,
+    progress: Callable[[int], Any],
+    keep: Callable[[str, EntryCheck], None] = lambda name, check: None,  # noqa: ARG005
+) -> Checked:
+    """Check all entries; one that cannot be read is a fault of its own.
+
+    progress(total) opens the bar, in pairs. keep(name, check) is called once an entry is checked: a killed check
+    loses one entry at most.
+    """
     runs, damaged = read_runs(entries)
     _check_labels(settings.metrics, runs.values())
     places = standing(runs)
-    found = dict(damaged)
+    found = {}
     total = sum(len(run.pairs) * len(metrics_of(run)) for run in runs.values())
     with tempfile.TemporaryDirectory(prefix="bench-check-") as home, progress(total) as ticker:  # mode 700
         checker = Checker(settings, _Bar(ticker), Path(home))
         for entry in entries:
-            if entry.name in runs:
+            if entry.name in damaged:
+                found[entry.name] = damaged[entry.name]
+            else:
                 old = before.of(entry.name, entry.digest)
                 found[entry.name] = checker.check(entry, runs[entry.name], places[entry.name], old)
-    return Checked(entries=dict(sorted(found.items())))
+            keep(entry.name, found[entry.name])
+    return Checked(entries=found)
 
 
 def read_runs(entries: Sequence[Entry]) -> tuple[dict[str, compare.Run], dict[str, EntryCheck]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import stat
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -667,6 +668,7 @@ def test_the_same_numbers_give_the_same_bytes(suffix: str, monkeypatch: pytest.M
         (["forest", "runs", "--out", "f.png", "--baseline", "bb"], "--baseline: "),
         (["forest", "runs", "--out", "f.png", "--metrics", "XX"], "--metrics: "),
         (["forest", "runs", "--out", "f.png", "--metrics", " ,"], "names no column"),
+        (["forest", "runs", "--out", "f.png", "--draws", "5"], "--draws is for --differences"),
         (["radar", "runs", "--out", "f.png"], "needs 3 columns"),
         (["correlation", "runs", "--out", "f.png"], "needs two columns with values of single cases"),
         (["length", "runs", "--out", "f.png", "--metric", "X"], "no run has values of single cases"),
@@ -710,6 +712,7 @@ def test_the_same_column_that_is_shown_otherwise_is_refused() -> None:
 
 def test_files_of_credentialed_runs_are_private(bench: Bench, scored: Callable[..., Path]) -> None:
     folder = scored("a", VARIED)  # not --public: may be credentialed
+    os.umask(0o022)
     answer = bench("plot", "length", folder, "--metric", "Val", "--out", "l.png")
     assert answer.code == 0
     assert "Credentialed data" in answer.err

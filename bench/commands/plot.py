@@ -136,6 +136,8 @@ def forest(
     from bench.compare import Settings
     from bench.plots import forest as kind
 
+    if not differences:
+        _refuse("draws", "trials", "confidence", "seed")
     file, read = _begin(runs, out, data)
     if differences:
         settings = Settings(draws, trials, seed, confidence)
@@ -267,6 +269,16 @@ def length(
 
 
 # ------------------------------------------------------------------ around each kind
+
+
+def _refuse(*names: str) -> None:
+    """Raise UsageError where an option was given that only differences have."""
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"--{name} is for --differences: the intervals of scores are those that the runs have", context
+            )
 
 
 def _begin(runs: Sequence[Path], out: Path, data: Path | None) -> tuple[Path | None, list[Scored]]:

@@ -402,7 +402,8 @@ class Annotator(Protocol):
     - ``labels``: the 14 CheXpert observations by name → 1 present, 0 absent, -1 uncertain, None not mentioned;
     - ``entities``: RadGraph's entities, "1", "2" … → {"tokens", "label", "start_ix", "end_ix", "relations"}, as the
       package radgraph returns them, and ``text``, the tokens that the indices count, joined by blanks;
-    - ``phrases``: statements of one finding each.
+    - ``phrases``: statements of one finding each;
+    - ``embedding``: a vector, base64 of float32, little-endian.
     """
 
     Options: ClassVar[type]

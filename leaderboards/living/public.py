@@ -81,13 +81,14 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Tell whether a JSON value is a number that can be shown; a truth value is none."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < MOST
 
 
 def _resampling(given: Any) -> dict[str, Any]:
     options = given if isinstance(given, Mapping) else {}
-    found = {key: options[key] for key in ("bootstrap", "confidence", "seed") if _is_number(options.get(key))}
+    found = {key: options[key] for key in ("bootstrap", "confidence", "seed") if is_number(options.get(key))}
     cluster = options.get("cluster")
     found = {"bootstrap": 0, "confidence": 0.95, "seed": 0, **found}
     return {**found, "cluster": cluster if cluster in ("group", "case") else "group"}
@@ -95,7 +96,7 @@ def _resampling(given: Any) -> dict[str, Any]:
 
 def score(told: Mapping[str, Any], *, private: bool) -> dict[str, Any]:
     """Return what of a score may be published; why there is none in our own words where the data are `private`."""
-    found: dict[str, Any] = {key: told[key] if _is_number(told.get(key)) else None for key in NUMBERS}
+    found: dict[str, Any] = {key: told[key] if is_number(told.get(key)) else None for key in NUMBERS}
     found |= {key: int(found[key] or 0) for key in ("n", "n_undefined", "n_failed", "decimals")}
     found["scale"] = 100.0 if found["scale"] is None else found["scale"]
     found["higher_is_better"] = told.get("higher_is_better") is not False
@@ -121,7 +122,7 @@ def _why_none(told: Mapping[str, Any]) -> str:
 def facts(told: Mapping[str, Any]) -> dict[str, float]:
     """Return the numbers of facts.json that a table of ours shows."""
     known = {column.fact for name in tables.names() for column in tables.definition(name).columns if column.fact}
-    return {key: value for key, value in told.items() if key in known and _is_number(value)}
+    return {key: value for key, value in told.items() if key in known and is_number(value)}
 
 
 def about(run: compare.Run) -> dict[str, Any]:
@@ -189,7 +190,7 @@ def _known(model: type[BaseModel], given: Mapping[str, Any]) -> Iterator[tuple[s
         if isinstance(value, Mapping):
             if inspect.isclass(inner) and issubclass(inner, BaseModel):
                 yield name, dict(_known(inner, value))
-        elif value is None or isinstance(value, bool) or _is_number(value) or _is_word(value, field):
+        elif value is None or isinstance(value, bool) or is_number(value) or _is_word(value, field):
             yield name, value
 
 

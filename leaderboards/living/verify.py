@@ -27,6 +27,7 @@ from leaderboards.living.cases import Standing, standing
 from leaderboards.living.checked import Checked, ColumnCheck, EntryCheck, MetricCheck
 from leaderboards.living.entries import Entry, is_credentialed, is_signed
 from leaderboards.living.foreign import tame
+from leaderboards.living.public import is_number
 
 SAME = ("label", "system", "fingerprint", "dataset", "split", "dataset_fingerprint", "credentialed", "cases_digest")
 """What run.json and summary.json both say."""
@@ -230,7 +231,7 @@ class Checker:
             told, found = there.get(name), here[name]
             if (told is None and found is None) or (wrong and name != "value"):  # another value has other bounds
                 continue
-            if told is None or found is None or not _number(told):
+            if told is None or found is None or not is_number(told):
                 wrong.append(f"{name} {told} in the entry, {found} here")
             elif not self._close(told, found):
                 wrong.append(f"{name} {told:.6g} in the entry, {found:.6g} here ({told - found:+.3g})")
@@ -492,10 +493,6 @@ def _check_labels(wanted: str | None, runs: Collection[compare.Run]) -> None:
     for name in _names(wanted):
         if name not in known:
             raise BenchError(f"--rescore: {registry.miss('metric of an entry', name, {*known, 'nlg', 'all'})}")
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _now() -> str:

@@ -47,11 +47,27 @@ class ModelAnnotator(WorkerAnnotator):
         """Return what identifies script, options and weights. Raises Unavailable where it cannot work here."""
         return self._fingerprint
 
+    def annotate(self, texts: Sequence[str]) -> list[Any]:
+        """Return one annotation a text; a string that is no Unicode text (a lone surrogate) fails here, unasked."""
+        readable = [text for text in texts if _is_text(text)]
+        made = iter(super().annotate(readable) if readable else [])
+        return [
+            next(made) if _is_text(text) else Unannotated("not a text: it holds half a character") for text in texts
+        ]
+
     @cached_property
     def _fingerprint(self) -> str:
         folders = self._worker.find()
         commits = {option: folders[option].name for option, one in self.weights().items() if one.local is None}
         return f"{self.script.parent.name}-{digest({'worker': self._worker.identity(), 'commits': commits})}"
+
+
+def _is_text(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class ScriptAnnotator(WorkerAnnotator):

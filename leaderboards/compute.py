@@ -16,7 +16,7 @@ _PRICE = re.compile(r"\$?(?P<usd>\d+(?:\.\d+)?|\.\d+)(?:\s*/\s*h)?(?:\s+(?P<of>\
 LONGEST_LABEL = 100
 _BEFORE = Cell(
     ABSENT,
-    reason="the run was made before times were kept",
+    reason="the folder has no resources.json: the run was made before times were kept, or copied without it",
     remedy="bench run into another folder: what is trained, encoded and answered is taken from the cache",
 )
 _NO_PRICE = Cell(ABSENT, reason="no price is stated", remedy="--price 2.50 (USD for an hour of the device)")

@@ -86,7 +86,7 @@ def test_pairs_are_scored_by_the_package_and_fail_alone(context_of: Callable[...
     stats = metric.observe(pairs)
     assert stats.values.tolist() == [[0.5, 1], [0, 0], [1, 1], [0, 1], [0, 0]]
     assert stats.status[:, 0].tolist() == [OK, FAILED, OK, OK, FAILED]
-    assert metric.finish(stats.values.sum(axis=0)).tolist() == [0.375]
+    assert metric.finish(stats.values.sum(axis=0)).tolist() == [0.5]
     assert np.isnan(metric.finish(np.zeros(2))).all()
     assert metric.explain(pairs[1]) == [
         SmallTable("RaTEScore", ("no score", ""), (("why", "ValueError: no such token"),))

@@ -62,6 +62,7 @@
 
   function textCell(cell, row) {
     cell.classList.add("textcell");
+    cell.classList.toggle("many", source.runs.length > 2);
     cell.append(text("Reference", data("reference")[row], "ref"));
     source.runs.forEach((run, k) => cell.append(text(several ? run.letter : "Report", data(`report:${k}`)[row], "said")));
     return true;

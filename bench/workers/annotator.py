@@ -40,7 +40,8 @@ def _pack(lane: str, tasks: Sequence[Task[str]]) -> Iterator[Packed]:  # noqa: A
 class ModelAnnotator(WorkerAnnotator):
     """An annotator of published weights, whose fingerprint finds them and tells at which commit they are.
 
-    So a metric that signs with it says at once where it cannot work here, and no process is started for that.
+    So a metric that signs with it says at once where it cannot work here: nothing is fetched and no process is started
+    for that, since the weights may be large, and a dry run signs too.
     """
 
     def fingerprint(self) -> str:

@@ -13,7 +13,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from bench import hub
 from bench.contracts import Asset, Context, HubFiles, PlanLine, WorkerScript
-from bench.errors import BenchError
+from bench.errors import BenchError, Unavailable
 from bench.workers import environment
 from bench.workers.crew import Answered, Crew, Lane, Pack, Task, facts_of
 from bench.workers.options import ScriptOptions, WorkerOptions, own
@@ -147,13 +147,20 @@ class Worker(Generic[T]):
             self._crew.lanes[0].ready()
 
     def find(self) -> Mapping[str, Path]:
-        """Return option → folder of its weights, fetched where they are not there; nothing is built or started.
+        """Return option → folder of its weights; nothing is fetched, built or started.
 
-        Raises Unavailable where they, or what would build the environment, cannot be had.
+        Raises Unavailable where they are not here, or what would build the environment is not.
         """
         if self.options.runner == "uv" and environment.built(self.script, self._context) is None:
             environment.uv_binary()
-        self._find_weights()
+        for option, one in self._weights.items():
+            if (folder := one.found()) is None:
+                raise Unavailable(
+                    f"{hub.named(one.wanted())} is not in the cache of the Hugging Face hub",
+                    f"`bench assets pull` with the same options fetches it (docs/assets.md), or set {option} to a "
+                    "folder that holds it",
+                )
+            self._folders[option] = folder.resolve()
         return self._folders
 
     def _find_weights(self) -> None:

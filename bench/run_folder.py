@@ -159,7 +159,7 @@ def context_of(folder: Path, recorded: Mapping[str, Any], made: type[RunContext]
         parts={name: config.get(name) or {} for name in PARTS},
         attested=tuple(config.get("run", {}).get("attest_zero_retention", ())),
     )
-    context.credentialed = bool(recorded.get("credentialed", True))
+    context.credentialed = recorded.get("credentialed") is not False
     return context
 
 

@@ -263,7 +263,16 @@ def test_runs_are_copied_once(runs: Path, bench: Bench) -> None:
     assert answer.out.splitlines() == ["parrot: added", "shy: added"]
     names = {path.relative_to("board/entries/shy").as_posix() for path in Path("board/entries/shy").rglob("*.*")}
     assert names == {
-        *("run.json", "summary.json", "done.json", "facts.json", "cases.jsonl", "reports.jsonl", "entry.json"),
+        *(
+            "run.json",
+            "summary.json",
+            "done.json",
+            "facts.json",
+            "resources.json",
+            "cases.jsonl",
+            "reports.jsonl",
+            "entry.json",
+        ),
         *("stats/words.jsonl", "stats/rouge-l.jsonl"),
     }
     again = bench("leaderboard", "add", runs / "parrot", "--to", "board")

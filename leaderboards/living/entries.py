@@ -21,7 +21,7 @@ from leaderboards.living.foreign import tame
 
 ENTRIES, ABOUT = "entries", "entry.json"
 REQUIRED = ("run.json", "summary.json", "done.json", "cases.jsonl", "reports.jsonl")
-OPTIONAL = ("facts.json",)
+OPTIONAL = ("facts.json", "resources.json")
 FOLDERS = {"stats": ".jsonl", "tables": ".csv"}
 """Folders of a run whose files of that ending are copied: the statistics of its cases and its metrics' tables."""
 LONGEST = 100

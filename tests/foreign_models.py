@@ -3,7 +3,7 @@
     python foreign_models.py baseline FOLDER           # saves a Swin v2 encoder with a BERT decoder
     python foreign_models.py baseline-reports FOLDER '{"num_beams": 2}' image.png …   # a report a line, as JSON
     python foreign_models.py gemma FOLDER              # saves a Gemma 3 with a vision encoder
-    python foreign_models.py gemma-reports FOLDER '{"text": "<start_of_image> findings:", …}' image.png …
+    python foreign_models.py gemma-reports FOLDER '[{"text": "<start_of_image> findings:", …}, …]' image.png …
 
 It is a script because transformers of a worker's environment is another one than the tests'.
 """
@@ -294,8 +294,9 @@ if __name__ == "__main__":
     elif what == "gemma":
         gemma(Path(folder))
     elif what == "gemma-reports":
-        for text in gemma_reports(Path(folder), json.loads(rest[0]), rest[1:]):
-            print(json.dumps(text))
+        for how in json.loads(rest[0]):
+            print(json.dumps({"texts": gemma_reports(Path(folder), how, rest[1:])}))
     elif what == "gemma-worker":
-        script, helper, how, *images = rest
-        print(json.dumps(gemma_worker(Path(script), Path(helper), {**json.loads(how)}, images)))
+        script, helper, hows, *images = rest
+        for how in json.loads(hows):
+            print(json.dumps(gemma_worker(Path(script), Path(helper), how, images)))

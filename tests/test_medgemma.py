@@ -179,53 +179,46 @@ COMPLETION = {"text": "<start_of_image> findings:"}
 CHAT = {"system": "You are an expert radiologist.", "user": "Describe this X-ray", "image_first": False}
 
 
+STYLES = (("completion", COMPLETION), ("chat", CHAT))
+
+
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize(("style", "asked"), [("completion", COMPLETION), ("chat", CHAT)])
 def test_its_reports_are_those_of_the_published_usage(
-    bench: Callable[..., Answer],
-    context: RunContext,
-    python: Path,
-    model: Path,
-    tmp_path: Path,
-    style: str,
-    asked: dict[str, object],
+    bench: Callable[..., Answer], context: RunContext, python: Path, model: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
-    lines = reports(bench, out, model=model, style=style, batch_size=3)
+    found = [reports(bench, tmp_path / style, model=model, style=style, batch_size=3) for style, _ in STYLES]
     cases = {case.id: case for case in Demo(Demo.Options.model_validate(SMALL), context).cases("test")}
-    images = [cases[line["id"]].images[0].path for line in lines]
-    expected = ask_in(
-        python, "gemma-reports", model, json.dumps({**asked, "dtype": "float32", "max_new_tokens": 24}), *images
-    )
-    assert [line["text"] for line in lines] == [text.strip() for text in expected]
-    assert len(set(expected)) > 1, "a model that says the same of every image proves nothing"
-    details = json.loads((out / "medgemma" / "details.json").read_text())
-    assert details["settings"]["do_sample"] is False
-    assert details["versions"]["transformers"] == "4.57.6"
+    images = [cases[line["id"]].images[0].path for line in found[0]]
+    asked = [{**asked, "dtype": "float32", "max_new_tokens": 24} for _, asked in STYLES]
+    expected = [one["texts"] for one in ask_in(python, "gemma-reports", model, json.dumps(asked), *images)]
+    assert [[line["text"] for line in lines] for lines in found] == [[t.strip() for t in texts] for texts in expected]
+    for texts, (style, _) in zip(expected, STYLES, strict=True):
+        assert len(set(texts)) > 1, "a model that says the same of every image proves nothing"
+        details = json.loads((tmp_path / style / "medgemma" / "details.json").read_text())
+        assert details["settings"]["do_sample"] is False
+        assert details["versions"]["transformers"] == "4.57.6"
 
 
 @pytest.mark.slow
 @pytest.mark.network
-@pytest.mark.parametrize(("style", "asked"), [("completion", COMPLETION), ("chat", CHAT)])
 def test_its_tokens_are_the_published_ones_and_padding_changes_nothing(
-    python: Path, model: Path, tmp_path: Path, style: str, asked: dict[str, object]
+    python: Path, model: Path, tmp_path: Path
 ) -> None:
     images = []
     for number in range(3):
         images.append(tmp_path / f"{number}.png")
         pixels = np.random.default_rng(number).integers(0, 255, (50 + number, 60), np.uint8)
         PIL.Image.fromarray(pixels).save(images[-1])
-    given = {
-        "model": str(model),
-        "style": style,
-        "dtype": "float32",
-        "max_new_tokens": 24,
-        "images": ["lateral", "prior"],
-    }
-    options = MedGemmaOptions.model_validate({**given, "context": ["indication: {indication}"]})
-    how = json.dumps({"options": options.model_dump(mode="json"), "published": asked})
-    [found] = ask_in(python, "gemma-worker", model, MedGemma.script, environment.HELPER, how, *images)
-    assert found["given"] == found["published"]
-    assert found["alone"] == found["beside"]
-    assert len(set(found["alone"])) > 1
+    hows = []
+    for style, asked in STYLES:
+        given = {"model": str(model), "style": style, "dtype": "float32", "max_new_tokens": 24}
+        more = {"images": ["lateral", "prior"], "context": ["indication: {indication}"]}
+        options = MedGemmaOptions.model_validate({**given, **more})
+        hows.append({"options": options.model_dump(mode="json"), "published": asked})
+    told = ask_in(python, "gemma-worker", model, MedGemma.script, environment.HELPER, json.dumps(hows), *images)
+    assert len(told) == len(STYLES)
+    for found in told:
+        assert found["given"] == found["published"]
+        assert found["alone"] == found["beside"]
+        assert len(set(found["alone"])) > 1

@@ -84,6 +84,7 @@ def test_reports_are_folded_and_cut_and_never_read_as_a_template() -> None:
         (answer("0."), 0, (0, 1, 0, 1, 0, 0), 0.0),
         (answer("No matched findings."), 0, (0, 1, 0, 1, 0, 0), 0.0),
         (answer("3. a", "None."), 3, (0,) * 6, 1.0),
+        (answer("0.", "None."), 0, (0,) * 6, 0.0),
         (answer("1. a", "(f) Omitting: 2. x\n(a) False: 1. y"), 1, (1, 0, 0, 0, 0, 2), 0.25),
         (answer("1. a", "(1) False: 2. b: 9. c\n(6) Omitting: 1. d"), 1, (2, 0, 0, 0, 0, 1), 0.25),
         (answer("1. a", "(a) False report: none\n(b) Missing: 3. x"), 1, (0, 3, 0, 0, 0, 0), 0.25),

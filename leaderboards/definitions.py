@@ -102,6 +102,8 @@ def _extended(raw: Mapping[str, Any], file: str) -> dict[str, Any]:
             base = _built_in(raw["extends"]).model_dump()
         except BenchError as err:
             raise BenchError(f"{file}: extends: {err}") from None
+    if "groups" in own:
+        base.pop("published_notes", None)  # they are on rows that this definition does not show
     merged = {**base, **own}
     for more, key in MORE.items():
         if more in raw:

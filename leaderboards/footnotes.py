@@ -1,4 +1,4 @@
-"""Numbers for recipes: where scores of a column were made in different ways, each says in which."""
+"""Numbers for recipes: where numbers of a column were made in different ways, each says in which."""
 
 from __future__ import annotations
 
@@ -9,11 +9,15 @@ from leaderboards.model import Cell, ColumnSpec, Group, Row
 
 
 def number_recipes(groups: Sequence[Group], columns: Sequence[ColumnSpec]) -> tuple[list[Group], dict[str, int]]:
-    """Return the groups with the number of its recipe in each score whose column has several, and the numbers.
+    """Return the groups with the number of its recipe in each number whose column has several, and the numbers.
+
+    Of columns that are compared: scores, and facts of which one is better.
 
     Recipes are numbered in the order in which the table shows them, the same recipe of two columns once.
     """
-    mixed = {at for at, column in enumerate(columns) if column.score and len(_recipes(groups, at)) > 1}
+    mixed = {
+        at for at, column in enumerate(columns) if (column.score or column.better) and len(_recipes(groups, at)) > 1
+    }
     numbers: dict[str, int] = {}
     for group in groups:
         for row in group.rows:

@@ -127,6 +127,8 @@ class Definition(Options):
     columns: tuple[ColumnSpec, ...]
     groups: tuple[GroupSpec, ...] = ()
     """Published rows; none where there is no publication to stand beside."""
+    published_notes: tuple[str, ...] = ()
+    """Notes on the published rows, shown where these are."""
     notes: tuple[str, ...] = ()
 
     @field_validator("columns")

@@ -36,11 +36,12 @@ def compose(
     published, measured = _named(groups, "published"), _named(groups, "measured")
     return [
         *defined.notes,
+        *(defined.published_notes if published.rows else ()),
         *_sources(published),
-        *_comparability(defined, groups),
+        *(_comparability(groups) if defined.bold else ()),
         *tests,
         *_intervals(runs, measured),
-        *_populations(measured),
+        *(_populations(measured) if any(c.score for c in columns) else ()),
         *_stand_ins(measured),
         *_missing(published, columns),
         *_missing(measured, columns),
@@ -93,11 +94,10 @@ def _sources(named: _Named) -> Iterator[str]:
         yield f"Published: {', '.join(labels)}: {source}; {population}."
 
 
-def _comparability(defined: Definition, groups: Sequence[Group]) -> Iterator[str]:
-    """Say what is compared with what, and which rows stand in a group without being comparable."""
+def _comparability(groups: Sequence[Group]) -> Iterator[str]:
+    """Say among which rows the best is bold, and which stand in a group without being comparable."""
     if len(groups) > 1:
-        bold = "The best of a column is bold within its group only; nothing" if defined.bold else "Nothing"
-        yield f"{bold} is compared across groups."
+        yield "The best of a column is bold within its group only; nothing is compared across groups."
     for group in groups:
         images = _gather((row.images, row.label) for row in group.rows)
         if len(images) > 1:
@@ -126,8 +126,9 @@ def _populations(named: _Named) -> Iterator[str]:
 
 
 def _stand_ins(named: _Named) -> Iterator[str]:
-    for parts, names in _gather((row.stand_ins, name) for name, row in named.rows if row.stand_ins).items():
-        yield f"Embedded stand-ins in {named.listed(names)}: {'; '.join(parts)}."
+    parts = _gather((part, name) for name, row in named.rows for part in row.stand_ins)
+    for names, shared in _gather((tuple(names), part) for part, names in parts.items()).items():
+        yield f"Embedded stand-ins in {named.listed(names)}: {'; '.join(shared)}."
 
 
 def _missing(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
@@ -169,27 +170,28 @@ def _incomplete(runs: Sequence[Run], named: _Named, columns: Sequence[ColumnSpec
 
 def _signatures(named: _Named, columns: Sequence[ColumnSpec]) -> Iterator[str]:
     """Name the recipe of each measured column; where recipes differ, each by the number that its scores bear."""
-    single: list[tuple[str, str]] = []
+    single: list[tuple[str, str]] = []  # of scores only: a fact's recipe is told where there are several
     numbered: list[tuple[tuple[int, str], str]] = []
     for at, column in enumerate(columns):
         for name, row in named.rows:
             cell = row.cells[at]
-            if column.score and cell.present and cell.footnote:
+            if cell.footnote:
                 numbered.append(((cell.footnote, cell.signature), f"{column.heading} of {name}"))
             elif column.score and cell.present:
                 single.append((cell.signature, column.heading))
     for recipe, headings in _gather(single).items():
-        if recipe:
-            yield f"Signature of {', '.join(headings)}: {recipe}"
+        unsigned = "none is recorded, so that nothing is compared"
+        yield f"Signature of {', '.join(headings)}: {recipe or unsigned}"
     if numbered:
-        yield "Raised numbers are recipes: scores of a column are compared only where theirs is the same."
+        yield "Raised numbers are recipes: numbers of a column are compared only where theirs is the same."
     for (number, recipe), names in sorted(_gather(numbered).items()):
         yield f"{raised(number)} {', '.join(names)}: {recipe or 'no signature recorded'}"
 
 
 def _unused(unused: Unused, any_row: bool, any_published: bool) -> Iterator[str]:
     if unused.others:
-        names = ", ".join(f"{run.label} ({run.folder})" for run in unused.others)
+        labels = Counter(run.label for run in unused.others)
+        names = ", ".join(f"{label} ({n} times)" if n > 1 else label for label, n in labels.items())
         yield f"Finished runs with nothing to show here: {names}."
     for run in unused.skipped:
         yield f"Skipped {run.folder}: {_sentence(run.why)}"

@@ -134,10 +134,15 @@ class Run:
         return (s.dataset, s.split, s.n_cases, s.n_groups or 0, s.dataset_fingerprint, s.cases_digest)
 
     @property
-    def encoder(self) -> str:
-        """The system's encoder, where it has one: facts of two encoders are not compared."""
-        name = self.options.get("encoder")
-        return name if isinstance(name, str) else ""
+    def learnt_from(self) -> str:
+        """What facts depend on besides the system, as far as it is known; only where it is the same are they compared.
+
+        The encoder, whether it is a stand-in, and the number of training images.
+        """
+        name, n_train = self.options.get("encoder"), self.facts.get("n_train")
+        parts = [f"encoder {name}"] if isinstance(name, str) else []
+        parts += [] if n_train is None else [f"{n_train:,.0f} training images"]
+        return "; ".join([*parts, *(part for part in self.stand_ins if part.startswith("encoder "))])
 
     def fact(self, key: str, option: str) -> float | None:
         """Return a number of facts.json; where it is not there, the option at the dotted path `option`."""

@@ -124,7 +124,8 @@ def _mark(group: Group, baseline: Row | None, columns: Sequence[ColumnSpec], run
 def _comparable(baseline: Row, row: Row, columns: Sequence[ColumnSpec]) -> Iterator[bool]:
     """Yield for each column whether the row's number can be tested: a score of the baseline's recipe."""
     for column, ours, theirs in zip(columns, row.cells, baseline.cells, strict=True):
-        yield bool(column.score) and ours.present and theirs.present and ours.signature == theirs.signature
+        same = ours.signature == theirs.signature != ""
+        yield bool(column.score) and ours.present and theirs.present and same
 
 
 def _compare(rows: Sequence[Row], columns: Sequence[ColumnSpec], runs_dir: Path, test: PairedTest) -> list[_Tested]:
@@ -180,6 +181,10 @@ def _legend(tested: Mapping[str, Sequence[_Tested]], columns: Sequence[ColumnSpe
             f"{test.trials:,} trials are too few for a mark among {family:,} comparisons: pass --trials "
             f"{math.ceil(family / test.level)} or more."
         )
+    for heading, found in tested.items():
+        patients, least = max(one.n_groups for one in found), math.ldexp(2, -max(one.n_groups for one in found))
+        if _family(found) * least >= test.level:
+            yield f"“{heading}”: {patients:,} patients are too few for a mark: no p-value can be below {least:.2g}."
 
 
 def _family(tested: Sequence[_Tested]) -> int:
@@ -215,6 +220,8 @@ def _reason(column: ColumnSpec, cell: Cell, theirs: Cell, baseline: Row) -> str:
         return "no score of cases"
     if not theirs.present:
         return f"{baseline.label} has no number there"
+    if not (cell.signature and theirs.signature):
+        return "no recipe is recorded"
     if cell.signature != theirs.signature:
         return f"another recipe than {baseline.label}'s"
     return "no p-value can be had (see bench compare)"

@@ -176,16 +176,15 @@ def _measured_cell(run: Run, column: ColumnSpec, price: compute.Price | None) ->
         return _score_cell(run.summary.scores.get(column.score), column)
     if column.took:
         return compute.cell(run, column, price)
-    if not column.fact:
+    if not column.measurable:
         return Cell(ABSENT, reason="runs do not measure it")
     value = run.fact(column.fact, column.option)
     if value is None:
         value = run.facts.get(column.other_fact)
     if value is None:
-        reason = f"the run's facts.json has no {column.fact}{column.absent and f' ({column.absent})'}"
-        return Cell(ABSENT, reason=reason)
-    recipe = "; ".join((run.encoder, *run.stand_ins))
-    return Cell(numbers.format_value(column, value), signature=recipe, value=value * column.factor)
+        where = "facts.json does not have it" if column.fact else f"options have no {column.option}"
+        return Cell(ABSENT, reason=f"the run's {where}{column.absent and f': {column.absent}'}")
+    return Cell(numbers.format_value(column, value), signature=run.learnt_from, value=value * column.factor)
 
 
 def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
@@ -214,8 +213,8 @@ def _score_cell(score: Score | None, column: ColumnSpec) -> Cell:
 def mark_best(group: Group, columns: Sequence[ColumnSpec]) -> Group:
     """Return the group with the best of each column bold.
 
-    Only cells of one signature are compared, published ones only where their rows are of the same images; a cell with
-    nothing to be compared with is not the best. Ties as printed are all bold.
+    Only cells of one signature are compared, scores without one with none, published ones only where their rows are of
+    the same images; a cell with nothing to be compared with is not the best. Ties as printed are all bold.
     """
     best = {(r, c) for c, column in enumerate(columns) if column.better for r in _best_rows(group, c, column)}
     rows = (
@@ -229,7 +228,8 @@ def _best_rows(group: Group, at: int, column: ColumnSpec) -> list[int]:
     """Return the rows that are best in column `at` among those of their signature and images."""
     rivals: dict[tuple[object, ...], dict[int, Decimal]] = {}
     for r, row in enumerate(group.rows):
-        if (number := row.cells[at].number) is not None:
+        unsigned = row.origin == "measured" and column.score and not row.cells[at].signature
+        if not unsigned and (number := row.cells[at].number) is not None:
             rivals.setdefault((row.cells[at].signature, *row.images), {})[r] = number
     choose: Callable[[Iterable[Decimal]], Decimal] = max if column.better == "higher" else min
     comparable = [by_row for by_row in rivals.values() if len(by_row) > 1]

@@ -71,7 +71,7 @@ Conerly et al. (2024) SAE | 5.3e-3 | 15.7  | 81.3
 SAE-Rad                   | 8.0e-3 | 13.6* | 84.3*
 """
 TABLE4 = """
-Published estimates
+Estimates
 SAE-Rad   | 239,931   | 76M | 60,000      | $3.25 | 0.1 | $0.00005
 cheXagent | 1,100,000 | 8B  | NA          | NA    | 8   | $0.001
 MAIRA 2   | 510,848   | 7B  | 100,000,000 | $4000 | 7   | $0.001
@@ -282,6 +282,20 @@ def test_published_rows_can_be_left_out(tmp_path: Path) -> None:
     table = leaderboards.build("table1", tmp_path, published=False)
     assert [row.label for row in table.rows()] == ["mine"]
     assert not any("MAIRA-1" in note for note in table.notes)
+    for name in ("table2", "table3", "today"):  # what is said of published rows stands with these alone
+        told, alone = (leaderboards.build(name, tmp_path, published=published).notes for published in (True, False))
+        assert (set(told) & set(definition(name).published_notes)) == set(definition(name).published_notes) != set()
+        assert not set(alone) & set(definition(name).published_notes)
+
+
+def test_stand_ins_are_told_once_for_all_rows_that_share_them(tmp_path: Path) -> None:
+    write_run(tmp_path / "a", {"BL4": score(0.1)}, label="a", stand_ins=["dataset demo", "encoder pixels"])
+    write_run(tmp_path / "b", {"BL4": score(0.1)}, label="b", stand_ins=["dataset demo"])
+    told = [note for note in leaderboards.build("table1", tmp_path).notes if note.startswith("Embedded")]
+    assert told == [
+        "Embedded stand-ins in all measured rows: dataset demo.",
+        "Embedded stand-ins in a: encoder pixels.",
+    ]
 
 
 def test_only_four_files_of_a_run_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -343,7 +357,9 @@ def test_scores_of_different_signatures_are_not_compared(tmp_path: Path) -> None
     table = leaderboards.build("table1", tmp_path)
     assert [cell(table, label, "BL4").flags for label in "abc"] == ["¹", "¹", "²"]
     assert [cell(table, label, "MTR").flags for label in "abc"] == ["", "", ""]
-    at = table.notes.index("Raised numbers are recipes: scores of a column are compared only where theirs is the same.")
+    at = table.notes.index(
+        "Raised numbers are recipes: numbers of a column are compared only where theirs is the same."
+    )
     assert table.notes[at + 1 :] == ("¹ BL4 of a, BL4 of b: old", "² BL4 of c: new")
     assert "Signature of MTR: s" in table.notes
 
@@ -398,7 +414,20 @@ def test_where_there_are_groups_a_note_says_that_nothing_is_compared_across_them
     said = "nothing is compared across groups"
     for name in PRINTED:
         table = leaderboards.build(name)
-        assert any(said in note.lower() for note in table.notes) == (len(table.groups) > 1), name
+        told = len(table.groups) > 1 and definition(name).bold
+        assert any(said in note.lower() for note in table.notes) == told, name
+
+
+def test_a_table_without_bold_says_nothing_of_what_is_compared() -> None:
+    assert not any("compared" in note for note in leaderboards.build("table4").notes)
+
+
+def test_scores_without_a_signature_are_not_compared_and_a_note_says_so(tmp_path: Path) -> None:
+    for label, value in [("a", 0.1), ("b", 0.2)]:
+        write_run(tmp_path / label, {"BL4": score(value, ""), "MTR": score(value)}, label=label)
+    assert (best(tmp_path), best(tmp_path, "MTR")) == ([], ["b"])
+    said = "Signature of BL4: none is recorded, so that nothing is compared"
+    assert said in leaderboards.build("table1", tmp_path).notes
 
 
 def test_published_and_measured_rows_are_never_one_group(tmp_path: Path) -> None:
@@ -451,7 +480,7 @@ def test_table_2_takes_radfact_of_sae_rad_runs(tmp_path: Path) -> None:
     write_run(tmp_path / "b", radfact, label="other", system="chexagent")
     table = leaderboards.build("table2", tmp_path)
     assert [[c.text for c in row.cells] for row in measured(table)] == [["35.95", "31.95", "33.83"]]
-    assert "Finished runs with nothing to show here: other (b)." in table.notes
+    assert "Finished runs with nothing to show here: other." in table.notes
     assert [c.key for c in leaderboards.build("table2", tmp_path, "full").columns][3:] == ["x/RadFact"]
 
 
@@ -514,6 +543,23 @@ def test_facts_of_different_encoders_are_not_compared(tmp_path: Path) -> None:
         config = {"systems": {label: {"use": "sae-rad", "encoder": encoder}}}
         write_run(tmp_path / label, {}, label=label, facts={**FACTS, "L0": l0}, config=config)
     assert best(tmp_path, "L0", "table3") == []
+    table = leaderboards.build("table3", tmp_path)
+    assert [cell(table, label, "L0").flags for label in "ab"] == ["¹", "²"]
+    assert cell(table, "a", "sparsity").flags == ""  # neither is better
+    assert "² L0 of b, Explained variance (%) of b: encoder rad-dino" in table.notes
+
+
+def test_facts_are_compared_whatever_the_metrics_but_not_over_other_training_images(tmp_path: Path) -> None:
+    for label, l0, n_train, stand_ins in [
+        ("a", 3.0, 800, ["metric radfact (rules)"]),
+        ("b", 2.0, 800, []),
+        ("c", 1.0, 9, []),
+    ]:
+        facts = {**FACTS, "L0": l0, "n_train": n_train}
+        write_run(tmp_path / label, {}, label=label, facts=facts, stand_ins=stand_ins)
+    assert best(tmp_path, "L0", "table3") == ["b"]
+    notes = leaderboards.build("table3", tmp_path).notes
+    assert any(note.startswith("² L0 of c") and note.endswith("9 training images") for note in notes)
 
 
 def test_options_fill_in_what_facts_do_not_say(tmp_path: Path) -> None:
@@ -522,7 +568,19 @@ def test_options_fill_in_what_facts_do_not_say(tmp_path: Path) -> None:
     write_run(tmp_path / "a", {}, facts={"L0": 31.84, "explained_variance": 0.8471}, config=config)
     table = leaderboards.build("table5", tmp_path)
     assert [c.text for c in measured(table)[0].cells] == ["32", "5.63e-3", "31.8", "84.7"]
-    assert "demo test, n=100: unit image." in table.notes
+    assert not any("unit image" in note for note in table.notes)  # nothing of the table is of cases
+    assert "demo test, n=100: unit image." in leaderboards.build("table1", tmp_path).notes
+
+
+def test_an_option_alone_fills_a_column(tmp_path: Path) -> None:
+    column = {"key": "lr", "heading": "Rate", "option": "sae.lr", "style": "power"}
+    Path("own.yaml").write_text(yaml.safe_dump({"title": "t", "columns": [column], "runs": {"extra_scores": "all"}}))
+    config = {"systems": {label: {"sae": {"lr": 0.001} if label == "a" else {}} for label in "ab"}}
+    for label in "ab":
+        write_run(tmp_path / label, {}, label=label, config=config)
+    table = leaderboards.build("own.yaml", tmp_path)
+    assert (cell(table, "a", "lr").text, cell(table, "b", "lr").text) == ("1e-3", "–")
+    assert "– Rate of b: the run's options have no sae.lr." in table.notes
 
 
 def test_table_4_shows_what_facts_have_and_says_what_runs_do_not_measure(tmp_path: Path) -> None:
@@ -533,7 +591,8 @@ def test_table_4_shows_what_facts_have_and_says_what_runs_do_not_measure(tmp_pat
         ["239,931", "76M", "–", "–", "–", "–"],
         ["800", "–", "–", "–", "–", "–"],
     ]
-    assert "– Active training parameters of nn: the run's facts.json has no n_parameters." in table.notes
+    assert "– Active training parameters of nn: the run's facts.json does not have it." in table.notes
+    assert "– Training TFLOPs (est.) of all measured rows: the run's facts.json does not have it." in table.notes
 
 
 # ------------------------------------------------------------------ runs that give no row
@@ -1197,6 +1256,17 @@ def test_too_few_trials_for_any_mark_are_said_to_be_so(scored: Callable[..., Non
     scored("up", [value + 0.1 for value in BASE])
     assert any(note.endswith("pass --trials 40 or more.") for note in with_marks(trials=20).notes)
     assert not any("--trials" in note for note in with_marks(trials=40).notes)
+
+
+def test_too_few_patients_for_any_mark_are_said_to_be_so(scored: Callable[..., None]) -> None:
+    """The smallest p of five patients is 2/32; of eight, 2/256, which four comparisons bring to 0.03."""
+    for label, gain in (("base", 0), ("up", 0.1), ("down", -0.1)):
+        scored(label, [value + gain for value in BASE[:5]])
+    assert any("5 patients are too few for a mark: no p-value can be below 0.062" in n for n in with_marks().notes)
+    for label, gain in (("base", 0), ("up", 0.1), ("down", -0.1)):
+        scored(label, [value + gain for value in BASE[:8]], out="more")
+    enough = leaderboards.build("own.yaml", Path("more"), test=PairedTest("base", 2000))
+    assert not any("too few" in note for note in enough.notes)
 
 
 def test_a_baseline_alone_and_two_of_one_label(scored: Callable[..., None]) -> None:

@@ -40,14 +40,17 @@ def definition(name: str) -> Definition:
     """
     if name.lower().endswith(SUFFIXES):
         return _own(Path(name))
-    return _built_in(name)
+    try:
+        return _built_in(name)
+    except BenchError as err:
+        raise BenchError(f"{err} Or name a YAML file of your own.") from None
 
 
 @cache
 def _built_in(name: str) -> Definition:
     file = _data() / f"{name}.yaml"
     if not name.replace("-", "").isalnum() or not file.is_file():
-        raise BenchError(f"{miss('leaderboard', name, _stems())} Or name a YAML file of your own.")
+        raise BenchError(miss("leaderboard", name, _stems()))
     return _checked(_extended(_raw(file.read_text(encoding="utf-8"), str(file)), str(file)), str(file))
 
 

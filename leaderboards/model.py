@@ -49,7 +49,7 @@ class ColumnSpec(Options):
     """Dotted path in the system's options that fills it where facts.json has no such key."""
     scale: float = 0.0
     """Shown is value * scale; 0: 100 for scores, 1 for facts."""
-    decimals: int = Field(1, ge=0)
+    decimals: int = Field(1, ge=0, le=12)
     style: Style = "number"
     """count: 239,931. compact: 76M. power: 5.3e-3, rendered as a power of ten. significant: 0.303, three digits."""
     better: Better | None = None

@@ -1361,6 +1361,8 @@ def test_the_definitions_that_the_docs_show_work() -> None:
         ("", "mine.yaml: a mapping with"),
         ("title: T", "mine.yaml: columns: is missing"),
         ("{title: T, extends: tabel1}", "mine.yaml: extends: No leaderboard named 'tabel1'. Did you mean table"),
+        ("{title: T, extends: ./b.yaml}", "reader-study, table1, table2, table3, table4, table5, today.\n"),
+        ("{title: T, columns: [{key: k, heading: h, decimals: 99}]}", "columns.0.decimals: Input should be less than"),
         ("{title: T, extends: 1}", "mine.yaml: extends: the name of a leaderboard is required: controls, "),
         ("{title: T, extends: table1, more_groups: 3}", "mine.yaml: more_groups: a list is required"),
         ("{title: T, extends: table1, more_groups: [{heading: g, rows: [{label: L}]}]}", "groups.2.rows.0 (L).source"),

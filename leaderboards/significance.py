@@ -15,6 +15,7 @@ from bench import compare
 from bench.errors import BenchError
 from bench.registry import miss
 from bench.statistics import holm
+from leaderboards import numbers
 from leaderboards.model import MARKS, Cell, ColumnSpec, Group, Mark, Row
 
 TRIALS = 10_000
@@ -182,9 +183,11 @@ def _legend(tested: Mapping[str, Sequence[_Tested]], columns: Sequence[ColumnSpe
             f"{math.ceil(family / test.level)} or more."
         )
     for heading, found in tested.items():
-        patients, least = max(one.n_groups for one in found), math.ldexp(2, -max(one.n_groups for one in found))
-        if _family(found) * least >= test.level:
-            yield f"“{heading}”: {patients:,} patients are too few for a mark: no p-value can be below {least:.2g}."
+        patients = max(one.n_groups for one in found)
+        least = math.ldexp(2, -patients)  # of all swaps, the one made and its mirror image are as extreme
+        if max(1, _family(found)) * least >= test.level:
+            few = numbers.of_them(patients, "patient")
+            yield f"“{heading}”: too few for a mark with {few}: no p-value can be below {least:.2g}."
 
 
 def _family(tested: Sequence[_Tested]) -> int:
@@ -197,8 +200,9 @@ def _pairs(tested: Sequence[_Tested]) -> str:
     most = max(tested, key=lambda one: one.n)
     fewer = {one.column: one.n for one in tested if one.n < most.n}
     less = f" ({', '.join(f'{column} {n:,}' for column, n in fewer.items())})" if fewer else ""
-    of = f" of {most.n_groups:,} patients" if most.n_groups < most.n else ""
-    return f"{_family(tested):,} comparisons on {most.n:,} paired cases{of}{less}"
+    of = f" of {numbers.of_them(most.n_groups, 'patient')}" if most.n_groups < most.n else ""
+    made = numbers.of_them(_family(tested), "comparison")
+    return f"{made} on {numbers.of_them(most.n, 'paired case')}{of}{less}"
 
 
 def _unmarked(baseline: Row, group: Group, tested: Sequence[_Tested], columns: Sequence[ColumnSpec]) -> Iterator[str]:

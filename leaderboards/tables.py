@@ -159,8 +159,8 @@ def _without_intervals(row: Row) -> Row:
 
 def _heading(run: Run) -> str:
     s = run.summary
-    of = f" of {s.n_groups:,} patients" if s.n_groups else ""
-    return f"Measured: {s.dataset} {s.split}, {s.n_cases:,} cases{of}"
+    of = f" of {numbers.of_them(s.n_groups, 'patient')}" if s.n_groups else ""
+    return f"Measured: {s.dataset} {s.split}, {numbers.of_them(s.n_cases, 'case')}{of}"
 
 
 def _measured(run: Run, columns: Sequence[ColumnSpec], price: compute.Price | None) -> Row:

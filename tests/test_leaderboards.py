@@ -1262,7 +1262,12 @@ def test_too_few_patients_for_any_mark_are_said_to_be_so(scored: Callable[..., N
     """The smallest p of five patients is 2/32; of eight, 2/256, which four comparisons bring to 0.03."""
     for label, gain in (("base", 0), ("up", 0.1), ("down", -0.1)):
         scored(label, [value + gain for value in BASE[:5]])
-    assert any("5 patients are too few for a mark: no p-value can be below 0.062" in n for n in with_marks().notes)
+    assert any("too few for a mark with 5 patients: no p-value can be below 0.062" in n for n in with_marks().notes)
+    for label, gain in (("base", 0), ("up", 0.1)):
+        scored(label, [value + gain for value in BASE[:1]], out="one")
+    alone = leaderboards.build("own.yaml", Path("one"), test=PairedTest("base", 2000))
+    assert alone.groups[0].heading.endswith("1 case of 1 patient")
+    assert any("too few for a mark with 1 patient: no p-value can be below 1." in note for note in alone.notes)
     for label, gain in (("base", 0), ("up", 0.1), ("down", -0.1)):
         scored(label, [value + gain for value in BASE[:8]], out="more")
     enough = leaderboards.build("own.yaml", Path("more"), test=PairedTest("base", 2000))

@@ -25,11 +25,6 @@ def count(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) else f"{value:,.6g}"
 
 
-def of_them(n: int, what: str) -> str:
-    """Return "1 case" or "3,403 cases"."""
-    return f"{n:,} {what}" if n == 1 else f"{n:,} {what}s"
-
-
 def compact(value: float) -> str:
     """Return 75.6e6 as "76M": two digits and a unit from a thousand on."""
     if abs(value) < 1000:

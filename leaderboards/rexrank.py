@@ -132,7 +132,7 @@ def export(folder: Path, out: Path, data: Path | None, *, partial: bool = False)
     if failed and not partial:
         raise BenchError(f"{folder}: {len(failed)} cases have no report: {_some(failed)}. --partial leaves them out")
     chosen = _chosen(cases, studies, folder)
-    notes = [f"{len(chosen)} studies written to {out}"]
+    notes = [f"{len(chosen)} {'study' if len(chosen) == 1 else 'studies'} written to {out}"]
     notes += [f"{len(failed)} cases without a report are left out"] * bool(failed)
     notes += _coverage(chosen, studies, data, partial=partial)
     _write(out, json.dumps(_submission(chosen), indent=1, ensure_ascii=True) + "\n", private=private)

@@ -15,7 +15,7 @@ from bench import compare
 from bench.errors import BenchError
 from bench.registry import miss
 from bench.statistics import holm
-from leaderboards import numbers
+from bench.wording import counted
 from leaderboards.model import MARKS, Cell, ColumnSpec, Group, Mark, Row
 
 TRIALS = 10_000
@@ -186,7 +186,7 @@ def _legend(tested: Mapping[str, Sequence[_Tested]], columns: Sequence[ColumnSpe
         patients = max(one.n_groups for one in found)
         least = math.ldexp(2, -patients)  # of all swaps, the one made and its mirror image are as extreme
         if max(1, _family(found)) * least >= test.level:
-            few = numbers.of_them(patients, "patient")
+            few = counted(patients, "patient")
             yield f"“{heading}”: too few for a mark with {few}: no p-value can be below {least:.2g}."
 
 
@@ -200,9 +200,9 @@ def _pairs(tested: Sequence[_Tested]) -> str:
     most = max(tested, key=lambda one: one.n)
     fewer = {one.column: one.n for one in tested if one.n < most.n}
     less = f" ({', '.join(f'{column} {n:,}' for column, n in fewer.items())})" if fewer else ""
-    of = f" of {numbers.of_them(most.n_groups, 'patient')}" if most.n_groups < most.n else ""
-    made = numbers.of_them(_family(tested), "comparison")
-    return f"{made} on {numbers.of_them(most.n, 'paired case')}{of}{less}"
+    of = f" of {counted(most.n_groups, 'patient')}" if most.n_groups < most.n else ""
+    made = counted(_family(tested), "comparison")
+    return f"{made} on {counted(most.n, 'paired case')}{of}{less}"
 
 
 def _unmarked(baseline: Row, group: Group, tested: Sequence[_Tested], columns: Sequence[ColumnSpec]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from bench.wording import counted
 from leaderboards import compute, notes, numbers
 from leaderboards.definitions import definition as definition
 from leaderboards.definitions import names as names
@@ -159,8 +160,8 @@ def _without_intervals(row: Row) -> Row:
 
 def _heading(run: Run) -> str:
     s = run.summary
-    of = f" of {numbers.of_them(s.n_groups, 'patient')}" if s.n_groups else ""
-    return f"Measured: {s.dataset} {s.split}, {numbers.of_them(s.n_cases, 'case')}{of}"
+    of = f" of {counted(s.n_groups, 'patient')}" if s.n_groups else ""
+    return f"Measured: {s.dataset} {s.split}, {counted(s.n_cases, 'case')}{of}"
 
 
 def _measured(run: Run, columns: Sequence[ColumnSpec], price: compute.Price | None) -> Row:

@@ -12,9 +12,10 @@ from bench import case_values, score_file
 from bench.case_values import CaseColumn
 from bench.config import ScoringConfig
 from bench.errors import BenchError
-from bench.meta.ratings import Ratings, counted, read_ratings
+from bench.meta.ratings import Ratings, read_ratings
 from bench.predictions import PairsTable
 from bench.run import Outcome
+from bench.wording import counted
 
 
 def read(file: Path, errors: str | None, console: Console) -> Ratings:

@@ -125,11 +125,6 @@ class Sheet:
         return Ratings(kept, found, raters, self.layout, self.notes, self.credentialed)
 
 
-def counted(n: int, thing: str) -> str:
-    """Return "1 reference", "1,200 references"."""
-    return f"{n:,} {thing}" + "s" * (n != 1)
-
-
 def _about_raters(raters: Sequence[str], did: Any) -> list[str]:
     """Say so where radiologists counted different candidates, [n_pairs, n_raters]."""
     if did.all():

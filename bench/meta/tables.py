@@ -18,8 +18,9 @@ from bench import store
 from bench.case_values import CaseColumn
 from bench.errors import BenchError
 from bench.meta.agreement import Agreement, Ceiling, Difference, Estimate, Measured, Target
-from bench.meta.ratings import ALL, Ratings, counted
+from bench.meta.ratings import ALL, Ratings
 from bench.rank_correlation import Statistics
+from bench.wording import counted
 
 ENDINGS = (".csv", ".json", ".md")
 _SHOWN = ("kendall", "spearman", "accuracy")

@@ -18,6 +18,7 @@ from bench.plots.picture import inches, too_narrow
 from bench.plots.runs import Scored
 from bench.rank_correlation import Association, Statistics
 from bench.statistics import percentiles
+from bench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,7 +91,8 @@ def of_runs(
     """
     keys = reading.columns(runs, metrics, full)
     headings = {key: reading.heading(runs, key) for key in keys}
-    _check_recipes(runs, keys)
+    apart = "Their cases are not put together: draw them apart, or leave it out by --metrics"
+    reading.check_recipes(runs, keys, "A correlation", apart)
     tables = [case_values.read(run.run.folder) for run in runs]
     kept = [key for key in keys if any(key in table.columns for table in tables)]
     if len(kept) < 2:
@@ -114,34 +116,16 @@ def of_runs(
     return Correlation(coefficient, shown, turned, cells, interval, tuple(notes), tuple(numbers))
 
 
-def _check_recipes(runs: Sequence[Scored], keys: Sequence[str]) -> None:
-    """Raise BenchError where the cases of runs would be pooled though a column is not the same in them."""
-    for key in keys:
-        recipes = {run.label: run.scores[key].signature for run in runs if key in run.scores and _has(run, key)}
-        classes = list(dict.fromkeys(recipes.values()))
-        if len(classes) > 1:
-            others = ", ".join(label for label, recipe in recipes.items() if recipe != classes[0])
-            raise BenchError(
-                f"{key}: {others} scored otherwise than {runs[0].label}: "
-                f"{reading.signature_difference(classes[1], classes[0])}: their cases are not put together. Draw them "
-                "apart, or leave it out by --metrics"
-            )
-
-
-def _has(run: Scored, key: str) -> bool:
-    return run.scores[key].value is not None
-
-
 def _pool(
     runs: Sequence[Scored], tables: Sequence[case_values.CaseTable], keys: Sequence[str], up: Mapping[str, bool]
 ) -> Pool:
-    """Put the cases of all runs side by side; a patient is one group in all runs on the same cases."""
+    """Put the cases of all runs side by side; a patient of a dataset is one group in all runs on it."""
     parts, names = [], []
     for run, table in zip(runs, tables, strict=True):
         empty = np.full(len(table.ids), np.nan)
         rows = [table.columns[key].values if key in table.columns else empty for key in keys]
         parts.append(np.stack(rows))
-        names += [f"{run.cases}\n{pair.group}" for pair in table.run.pairs.values()]
+        names += [f"{run.run.summary['dataset']}\n{pair.group}" for pair in table.run.pairs.values()]
     values = np.concatenate(parts, axis=1)
     values[[not up[key] for key in keys]] *= -1
     _, groups = np.unique(np.asarray(names), return_inverse=True)
@@ -190,7 +174,7 @@ def _notes(
     labels = ", ".join(run.label for run in runs)
     blocks = reading.by_cases(runs)
     on = "; ".join(reading.block_names(blocks))
-    lines = [f"{NAMES[coefficient]} over {reading.counted(pool.values.shape[1], 'report')} of {labels} ({on})."]
+    lines = [f"{NAMES[coefficient]} over {counted(pool.values.shape[1], 'report')} of {labels} ({on})."]
     if len(runs) > 1:
         lines.append("Reports of several runs are put together, so that differences between systems count too.")
     if turned := [key for key in keys if not up[key]]:
@@ -227,9 +211,7 @@ def _not_ok(tables: Sequence[case_values.CaseTable], runs: Sequence[Scored], key
             n = int((table.columns[key].status != OK).sum()) if key in table.columns else len(table.ids)
             lost.setdefault(n, []).append(key)
         notes += [
-            f"{run.label}: {', '.join(names)}: {reading.counted(n, 'case')} without a value."
-            for n, names in lost.items()
-            if n
+            f"{run.label}: {', '.join(names)}: {counted(n, 'case')} without a value." for n, names in lost.items() if n
         ]
     return notes
 

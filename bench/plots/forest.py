@@ -13,6 +13,7 @@ from bench.plots import runs as reading
 from bench.plots import scales
 from bench.plots.picture import inches
 from bench.plots.runs import Scored
+from bench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -242,9 +243,8 @@ def differences(
         for run in ordered[1:]
     )
     panels = tuple(Panel(c.heading, "higher" if c.higher_is_better else "lower", zero=True) for c in columns)
-    summary = ordered[0].run.summary
-    heading = f"{summary['dataset']} {summary['split']}: change from {first}, "
-    heading += reading.counted(len(found.ids), "shared case")
+    heading = f"{ordered[0].data}: change from {first}, "
+    heading += counted(len(found.ids), "shared case")
     numbers = [
         {
             "run": c.run,

@@ -19,6 +19,7 @@ from bench.plots.picture import inches
 from bench.plots.runs import Scored
 from bench.rank_correlation import Association
 from bench.statistics import percentiles, resample
+from bench.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,7 +61,7 @@ class Trend:
     """Cases without a value."""
     bins: tuple[Bin, ...]
     rho: float | None
-    """Spearman's, of length and value (turned where lower is better)."""
+    """Spearman's, of length and value as it is."""
     rho_low: float | None
     rho_high: float | None
     heading: str = ""
@@ -173,7 +174,7 @@ def _notes(column: str, trends: Sequence[Trend], settings: _Settings, *, points:
     line = f"{'Grey: a case. ' * points}Blue: mean {column} of cases of neighbouring lengths"
     line += f", with {interval}" * bool(settings.draws)
     line += f"; ρ: Spearman's, of length and {column}{', with its interval' * bool(settings.draws)}."
-    lost = [f"{t.label} {reading.counted(t.n_lost, 'case')}" for t in trends if t.n_lost]
+    lost = [f"{t.label} {counted(t.n_lost, 'case')}" for t in trends if t.n_lost]
     return [line, *[f"Without a value: {', '.join(lost)}."] * bool(lost)]
 
 

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench import compare, registry, show
 from bench.compare import Run
 from bench.errors import BenchError
+from bench.wording import counted
 
 
 class Score(BaseModel):
@@ -64,14 +65,13 @@ class Scored:
     @property
     def population(self) -> str:
         """Return "demo test: 100 cases of 48 patients"."""
-        s = self.run.summary
         patients = len({pair.group for pair in self.run.pairs.values()})
-        return f"{s['dataset']} {s['split']}: {counted(len(self.run.pairs), 'case')} of {counted(patients, 'patient')}"
+        return f"{self.data}: {counted(len(self.run.pairs), 'case')} of {counted(patients, 'patient')}"
 
-
-def counted(n: int, what: str) -> str:
-    """Return "1 case", "3,403 cases"."""
-    return f"{n:,} {what}{'' if n == 1 else 's'}"
+    @property
+    def data(self) -> str:
+        """Return "demo test"; a dataset of a plugin in a file without the folder, which is nobody's business."""
+        return f"{Path(str(self.run.summary['dataset'])).name} {self.run.summary['split']}"
 
 
 def read(paths: Sequence[Path]) -> list[Scored]:
@@ -102,7 +102,7 @@ def cases_of(run: Run) -> str:
 
 def credentialed(runs: Iterable[Run]) -> bool:
     """Whether one of the runs is of credentialed data, or of data of which that is not known."""
-    return any(run.run.get("credentialed") or run.summary.get("credentialed") for run in runs)
+    return any(run.run.get("credentialed") is not False or run.summary.get("credentialed") for run in runs)
 
 
 # ------------------------------------------------------------------ choosing
@@ -201,6 +201,11 @@ def check_same(runs: Sequence[Scored], keys: Sequence[str], what: str) -> None:
             for name, block in zip(block_names(blocks), blocks, strict=True)
         )
         raise BenchError(f"{what} compares runs on the same cases, and these are not: {names}. {_REMEDY}")
+    check_recipes(runs, keys, what, f"{_REMEDY} Or leave it out by --metrics")
+
+
+def check_recipes(runs: Sequence[Scored], keys: Sequence[str], what: str, remedy: str) -> None:
+    """Raise BenchError where a column is not scored alike in all runs that have a value of it."""
     for key in keys:
         recipes = {run.label: run.scores[key].signature for run in runs if key in run.scores and _has(run, key)}
         classes = list(dict.fromkeys(recipes.values()))
@@ -209,7 +214,7 @@ def check_same(runs: Sequence[Scored], keys: Sequence[str], what: str) -> None:
             others = ", ".join(label for label, recipe in recipes.items() if recipe != classes[0])
             raise BenchError(
                 f"{what}: {key}: {others} scored otherwise than {first}: "
-                f"{signature_difference(classes[1], classes[0])}. {_REMEDY} Or leave it out by --metrics"
+                f"{signature_difference(classes[1], classes[0])}. {remedy}"
             )
 
 

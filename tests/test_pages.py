@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import dataclasses
+import errno
 import hashlib
 import html
 import io
@@ -14,7 +16,8 @@ import shutil
 from collections.abc import Callable, Sequence
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import llm_servers as servers
 import numpy as np
@@ -27,14 +30,16 @@ from pages_world import HOSTILE, N, Place, make_place
 from PIL import Image as Pillow
 
 from bench import case_values, compare, store
-from bench.contracts import Answer, Check, Mark, Message, NoAnswer, Question
+from bench.contracts import Answer, Check, Mark, Message, NoAnswer, Pair, Question, SmallTable
 from bench.pages import build
-from bench.pages.explain import KeptAnswers
+from bench.pages.case import comparison
+from bench.pages.explain import Explainer, KeptAnswers
+from bench.pages.folder import Folder
 from bench.pages.html import clean, environment
 from bench.pages.marks import clipped, cut
-from bench.pages.overview import BINS, histograms
+from bench.pages.overview import BINS, histograms, score_rows
 from bench.pages.pictures import embedded
-from bench.pages.reading import read, worst
+from bench.pages.reading import _tables, read, worst
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +171,14 @@ def test_two_runs_differ_as_bench_compare_says(both: Path, runs: tuple[Path, Pat
     assert labels == ["plain", "wordy"]
 
 
+def test_equal_scores_are_neither_better_nor_worse(place: Place, runs: tuple[Path, Path]) -> None:
+    found = read(list(runs), None, compare.Settings(draws=0, trials=0))
+    assert found.compared is not None
+    alike = [dataclasses.replace(c, difference=0.0) for c in found.compared.comparisons]
+    found = dataclasses.replace(found, compared=dataclasses.replace(found.compared, comparisons=alike))
+    assert {delta.look for row in score_rows(found) for delta in row.deltas if delta} == {""}
+
+
 def test_a_significant_difference_is_marked(place: Place, runs: tuple[Path, Path]) -> None:
     """Twelve patients, each better: the swaps give p = 2 / 2^12 a column before Holm's correction."""
     far = [place.run("low", n=N, recipe="x"), place.run("high", words=40, recipe="x")]
@@ -218,6 +231,51 @@ def test_a_metric_that_raises_costs_its_own_box(one: Path) -> None:
     assert "ZeroDivisionError: a bug of the <metric>" in page.text
     assert "its weights are gone" in page.text
     assert len(Sides(case(one, 11)).texts) == 4
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        Mark("candidate", 0, 3, cast(Any, None)),
+        Mark("candidate", 0, 3, "match", cast(Any, 7)),
+        Mark("candidate", cast(Any, 0.5), 3, "match"),
+        Mark(cast(Any, "both"), 0, 3, "match"),
+        SmallTable("t", ("a",), cast(Any, None)),
+        SmallTable("t", ("a",), (cast(Any, (1,)),)),
+        SmallTable(cast(Any, None), ("a",), ()),
+        "a text",
+    ],
+)
+def test_what_is_no_mark_and_no_table_costs_its_own_box(given: Any) -> None:
+    metric = cast(Any, SimpleNamespace(explain=lambda pair: [given]))
+    found = Explainer("M", metric).explain(Pair("1", "1", "clear lungs", "clear lungs"))
+    assert found.fault.startswith("TypeError: explain gave ")
+    assert comparison("clear lungs", "clear lungs", found).legend == []
+
+
+def test_a_pipe_or_a_device_is_no_image(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")  # to read it would wait for ever
+    for file in (tmp_path / "pipe", tmp_path, Path("/dev/zero")):
+        assert embedded(file, 64).why == "not a file"
+
+
+def test_a_full_disk_names_the_file_and_leaves_no_half(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(self: Path, content: bytes) -> int:
+        self.touch()
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"x\.html") as stop:
+        Folder(tmp_path, "a run page", "page.json", {"page.json"}).write("x.html", b"content")
+    assert stop.value.filename == str(tmp_path / "x.html")
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_cells_of_tables_keep_their_lines(tmp_path: Path) -> None:
+    (tmp_path / "tables").mkdir()
+    (tmp_path / "tables/odd.csv").write_text('label,n\n"two\nlines\u2028here",1\n')
+    (found,) = _tables(tmp_path)
+    assert found.rows == (("two\nlines\u2028here", "1"),)
 
 
 def test_images_are_small_copies_inside_the_page(one: Path) -> None:
@@ -423,8 +481,10 @@ def test_credentialed_pages_are_private_and_say_so(place: Place, one: Path) -> N
         assert "Credentialed data." in page.read_text(encoding="utf-8")
     assert "Credentialed data." not in (one / "index.html").read_text()
     recorded = store.read_json(run / "run.json")
-    store.write_json(run / "run.json", {key: value for key, value in recorded.items() if key != "credentialed"})
-    assert "must not be shared" in place.call("report", run, "--images", "none")[2]  # who does not say is held to be
+    for unsaid in ({}, {"credentialed": None}, {"credentialed": 0}):  # who does not say "false" is held to be
+        rest = {key: value for key, value in recorded.items() if key != "credentialed"}
+        store.write_json(run / "run.json", rest | unsaid)
+        assert "must not be shared" in place.call("report", run, "--images", "none")[2]
 
 
 def test_a_killed_command_goes_on_and_another_recipe_begins_anew(

@@ -207,16 +207,20 @@ class _Page:
 
     def _intervals(self) -> str:
         """Say how the intervals of scores and differences were made."""
-        run = self.runs.runs[0].run.summary.get("run") or {}
-        said = []
-        if run.get("bootstrap"):
-            unit = "patient" if run.get("cluster") == "group" else "case"
-            said.append(f"Intervals of scores: {run['confidence']:.0%}, {run['bootstrap']:,} resamples of {unit}s.")
+        ways: dict[str, list[str]] = {}
+        for one in self.runs.runs:
+            run = one.run.summary.get("run") or {}
+            if run.get("bootstrap"):
+                unit = "patient" if run.get("cluster") == "group" else "case"
+                how = f"{run['confidence'] * 100:g}%, {run['bootstrap']:,} resamples of {unit}s"
+                ways.setdefault(how, []).append(one.letter)
+        told = [f"{how} ({', '.join(letters)})" if len(ways) > 1 else how for how, letters in ways.items()]
+        said = [f"Intervals of scores: {'; '.join(told)}."] if told else []
         if self.runs.compared is not None:
             s = self.runs.compared.settings
             said.append(
                 f"Differences: on the {len(self.runs.ids):,} cases that all runs share and that are OK in each; "
-                f"{s.confidence:.0%} intervals from {s.draws:,} paired resamples of patients, p from {s.trials:,} "
+                f"{s.confidence * 100:g}% intervals from {s.draws:,} paired resamples of patients, p from {s.trials:,} "
                 f"swaps, corrected by Holm's method; ✱ marks p < {1 - s.confidence:.2g}."
             )
         return " ".join(said)

@@ -122,13 +122,25 @@ class Explainer:
         tables = tuple(item for item in found if isinstance(item, SmallTable))
         if len(marks) + len(tables) < len(found):
             raise TypeError("explain gave something that is neither a Mark nor a SmallTable")
-        if wrong := [m for m in marks if m.side not in ("candidate", "reference") or not _whole(m.start, m.end)]:
+        if wrong := [mark for mark in marks if not _is_mark(mark)]:
             raise TypeError(f"explain gave {wrong[0]!r}, which marks no place of a text")
+        if odd := [table for table in tables if not _is_table(table)]:
+            raise TypeError(f"explain gave {odd[0]!r}, whose title, headings and cells are not all texts")
         return Explained(self.label, marks, tables, warning=self.warning)
 
 
-def _whole(*numbers: object) -> bool:
-    return all(isinstance(number, int) for number in numbers)
+def _is_mark(mark: Any) -> bool:
+    whole = all(isinstance(number, int) for number in (mark.start, mark.end))
+    return whole and mark.side in ("candidate", "reference") and _texts(mark.kind, mark.note)
+
+
+def _is_table(table: Any) -> bool:
+    rows = (table.headings, *table.rows) if isinstance(table.rows, tuple | list) else (None,)
+    return _texts(table.title) and all(isinstance(row, tuple | list) and _texts(*row) for row in rows)
+
+
+def _texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
 
 
 def reason(err: Exception) -> str:

@@ -69,8 +69,12 @@ class Folder:
         file = self.path / name
         file.parent.mkdir(parents=True, exist_ok=True)
         part = file.with_name(f".{file.name}.part")
-        part.write_bytes(content)
-        os.replace(part, file)
+        try:
+            part.write_bytes(content)
+            os.replace(part, file)
+        except OSError as err:
+            part.unlink(missing_ok=True)
+            raise OSError(err.errno, err.strerror, str(file)) from err
 
     def begin(self, recipe: Mapping[str, Any], facts: Mapping[str, Any], made: Collection[str]) -> None:
         """Mark the pages as under way. The folders `made` are removed where another recipe filled them."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -40,8 +40,8 @@ class Delta:
     interval: str
     p: str
     significant: bool
-    better: bool
-    n: int
+    look: Literal["better", "worse", ""]
+    """"" where the scores are equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,9 +87,10 @@ def _delta(comparison: Comparison | None, shown: Mapping[str, Any]) -> Delta | N
     between = f"{number(low)} to {number(high)}" if low is not None and high is not None else ""
     p = comparison.p_randomization_holm
     p = comparison.p_bootstrap_holm if p is None else p
-    better = (comparison.difference > 0) == bool(shown["higher_is_better"]) and comparison.difference != 0
+    better = (comparison.difference > 0) == bool(shown["higher_is_better"])
+    look: Literal["better", "worse", ""] = "" if comparison.difference == 0 else "better" if better else "worse"
     said = "" if p is None else "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
-    return Delta(number(comparison.difference), between, said, comparison.significant, better, comparison.n)
+    return Delta(number(comparison.difference), between, said, comparison.significant, look)
 
 
 @dataclass(frozen=True, slots=True)

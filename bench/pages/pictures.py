@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image as Picture
 
 QUALITY = 82
-MISSING = "no such file"
+MISSING, NO_FILE = "no such file", "not a file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +43,8 @@ def opened(image: Path, at_least: int | None = None) -> Picture | str:
     try:
         if not image.exists():
             return MISSING
+        if not image.is_file():
+            return NO_FILE  # reading a pipe or a device may never end
         return read(image, at_least)
     except OSError as err:  # a name that is too long, a folder that may not be entered
         return str(err.strerror)

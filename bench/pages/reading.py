@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -88,7 +89,7 @@ class Runs:
     @property
     def credentialed(self) -> bool:
         """Whether anything shown may be under a data-use agreement; a run that does not say is."""
-        return any(bool(one.run.run.get("credentialed", True)) for one in self.runs)
+        return any(one.run.run.get("credentialed") is not False for one in self.runs)
 
     def case(self, case_id: str) -> CaseLine:
         """Return a case as the first run that knows its images tells of it."""
@@ -183,7 +184,7 @@ def _tables(folder: Path) -> list[CsvTable]:
 
 def _table(file: Path) -> CsvTable:
     try:
-        rows = list(csv.reader(store.read_text(file).splitlines()))
+        rows = list(csv.reader(io.StringIO(store.read_text(file), newline="")))
     except csv.Error as err:
         raise BenchError(f"{file}: no CSV table: {err}") from None
     if not rows or any(len(row) != len(rows[0]) for row in rows):

@@ -109,6 +109,24 @@ def test_filters_and_the_address_that_keeps_them(tab: Tab, runs: tuple[Path, Pat
     assert page.inner_text("#status").startswith("No case fits")
 
 
+def test_the_address_keeps_a_direction_that_is_the_first_columns_usual_one(wide: Tab) -> None:
+    page = wide.open("index.html")
+    page.select_option("#sort", "score:0:Cost")  # less is better: the highest first
+    page.click("#direction")  # as Clear, the first column, begins
+    before = listed(wide)
+    page.reload()
+    assert listed(wide) == before
+    assert page.get_attribute("#direction", "aria-pressed") == "false"
+    page.click("nav a[href='#cases']")  # a link to a part of the page takes nothing away
+    page.wait_for_function("location.hash !== '#cases'")
+    page.reload()
+    assert listed(wide) == before
+    page.evaluate("location.hash = 'query=number+7'")  # an address that is put in by hand
+    page.wait_for_function("document.querySelectorAll('#table tbody tr').length === 1")
+    assert listed(wide) == [8]
+    wide.check()
+
+
 def test_a_bar_lists_its_cases_and_columns_are_chosen(wide: Tab, runs: tuple[Path, Path]) -> None:
     page = wide.open("index.html")
     bar = page.locator("rect[data-column='score:1:Clear']").last

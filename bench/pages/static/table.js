@@ -220,7 +220,8 @@ window.benchTable = (source, hooks) => {
   const initial = { ...state };
   const said = () => {
     const found = new URLSearchParams();
-    for (const key of kept) if (String(state[key]) !== String(initial[key])) found.set(key, String(state[key]));
+    const usual = { ...initial, descending: highFirst(byKey.get(state.sort)) };
+    for (const key of kept) if (String(state[key]) !== String(usual[key])) found.set(key, String(state[key]));
     return found.size ? `#${found}` : "";
   };
   function remember() {
@@ -230,7 +231,7 @@ window.benchTable = (source, hooks) => {
     const told = new URLSearchParams(location.hash.slice(1));
     if (told.has("query")) state.query = told.get("query");
     for (const key of ["sort", "leastOf"]) if (byKey.has(told.get(key))) state[key] = told.get(key);
-    if (!told.has("descending") && told.has("sort")) state.descending = highFirst(byKey.get(state.sort));
+    state.descending = highFirst(byKey.get(state.sort));
     if (told.has("category")) {
       const [key, name] = told.get("category").split("\u0000");
       if (byKey.has(key) && (byKey.get(key).names || []).includes(name)) state.category = told.get("category");
@@ -279,6 +280,10 @@ window.benchTable = (source, hooks) => {
   get("first").addEventListener("click", () => turn(0));
   get("previous").addEventListener("click", () => turn(state.page - 1));
   get("next").addEventListener("click", () => turn(state.page + 1));
+  window.addEventListener("hashchange", () => {
+    if (get(location.hash.slice(1))) remember();  // a link to a part of the page: what is chosen goes back into the address
+    else location.reload();
+  });
   get("last").addEventListener("click", () => turn(Math.ceil(current.length / PER_PAGE) - 1));
   return table;
 };

@@ -456,6 +456,16 @@ def test_runs_of_the_same_cases_share_their_patients(scored: Callable[..., Path]
     assert any("differences between systems count too" in note for note in found.notes)
 
 
+def test_runs_on_other_cases_share_the_patients_of_their_dataset(scored: Callable[..., Path]) -> None:
+    folders = [scored("a", VARIED), scored("b", VARIED[:12])]  # b: the first six patients
+    for datasets, patients in ((("tiny", "tiny"), 12), (("tiny", "another"), 18)):
+        for folder, dataset in zip(folders, datasets, strict=True):
+            summary = store.read_json(folder / "summary.json")
+            store.write_json(folder / "summary.json", {**summary, "dataset": dataset})
+        cell = correlation.of_runs(reading.read(folders), draws=50).cells[1, 0]
+        assert (cell.n, cell.n_groups) == (36, patients)
+
+
 def test_a_single_case_and_a_single_patient(scored: Callable[..., Path]) -> None:
     one = correlation.of_runs(reading.read([scored("one", VARIED[:1])]), draws=50)
     assert one.cells[1, 0].value is None
@@ -722,6 +732,21 @@ def test_files_of_credentialed_runs_are_private(bench: Bench, scored: Callable[.
     assert "c0" not in held
     assert "p0" not in held
     assert "word word" not in held
+
+
+@pytest.mark.parametrize(("said", "private"), [(False, False), (True, True), (None, True), (0, True), ("unsaid", True)])
+def test_only_what_says_that_it_is_public_is(said: Any, private: bool) -> None:
+    more = {} if said == "unsaid" else {"credentialed": said}
+    runs = reading.read([a_run("a", {"X": score(0.5)}, **more)])
+    assert reading.credentialed(run.run for run in runs) is private
+
+
+def test_a_plugins_dataset_is_named_without_its_folder() -> None:
+    folder = a_run("a", {"X": score(0.5)})
+    summary = store.read_json(folder / "summary.json")
+    store.write_json(folder / "summary.json", {**summary, "dataset": "/home/someone/plug.py:World"})
+    (run,) = reading.read([folder])
+    assert run.population == "plug.py:World test: 4 cases of 2 patients"
 
 
 def test_without_matplotlib_numbers_can_still_be_had(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

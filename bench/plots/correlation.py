@@ -119,17 +119,27 @@ def of_runs(
 def _pool(
     runs: Sequence[Scored], tables: Sequence[case_values.CaseTable], keys: Sequence[str], up: Mapping[str, bool]
 ) -> Pool:
-    """Put the cases of all runs side by side; a patient of a dataset is one group in all runs on it."""
+    """Put the cases of all runs side by side; a patient is one group in all runs on the same cases or dataset."""
     parts, names = [], []
-    for run, table in zip(runs, tables, strict=True):
+    for table, source in zip(tables, _sources(runs), strict=True):
         empty = np.full(len(table.ids), np.nan)
         rows = [table.columns[key].values if key in table.columns else empty for key in keys]
         parts.append(np.stack(rows))
-        names += [f"{run.run.summary['dataset']}\n{pair.group}" for pair in table.run.pairs.values()]
+        names += [f"{source}\n{pair.group}" for pair in table.run.pairs.values()]
     values = np.concatenate(parts, axis=1)
     values[[not up[key] for key in keys]] *= -1
     _, groups = np.unique(np.asarray(names), return_inverse=True)
     return Pool(values, groups.astype(np.int64), int(groups.max()) + 1)
+
+
+def _sources(runs: Sequence[Scored]) -> list[int]:
+    """Return for each run the first one whose patients it shares: the ids of other data may be alike by chance."""
+    found: list[int] = []
+    for number, run in enumerate(runs):
+        data = run.run.summary["dataset"]
+        alike = (k for k, o in enumerate(runs[:number]) if o.cases == run.cases or o.run.summary["dataset"] == data)
+        found.append(next((found[k] for k in alike), number))
+    return found
 
 
 def _cell(pool: Pool, i: int, j: int, coefficient: Coefficient, draws: int, confidence: float, seed: int) -> Cell:

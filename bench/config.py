@@ -185,6 +185,8 @@ def base(config: Path | None, default: str = "demo") -> tuple[str, dict[str, Any
     """
     if config is not None and str(config) in EMBEDDED and not config.exists():
         return f"configs/{config}.yaml (embedded)", embedded(f"{config}.yaml")
+    if config is not None and not config.exists():
+        raise BenchError(f"{config}: no such file; the embedded configurations are {' and '.join(EMBEDDED)}")
     if config is not None:
         return str(config), read_file(config)
     local = Path("bench.yaml")

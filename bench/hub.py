@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.contracts import Context, HubFiles, Ticker
-from bench.errors import BenchError, Unavailable, missing_package
+from bench.errors import BenchError, Unavailable
 from bench.store import write_text
 
 PAGE = "https://huggingface.co"
@@ -179,7 +179,10 @@ def _need_package(wanted: HubFiles) -> None:
     try:
         import huggingface_hub  # noqa: F401
     except ImportError:
-        raise missing_package(f"fetching {named(wanted)}", "huggingface_hub", "workers") from None
+        raise Unavailable(
+            f"fetching {named(wanted)} needs the package huggingface_hub",
+            "pip install 'cxr-report-bench[clinical]' for metrics, [hf] for encoders, [workers] for workers",
+        ) from None
 
 
 def is_hub_id(name: str) -> bool:

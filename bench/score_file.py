@@ -27,15 +27,16 @@ def score(
     strict: bool,
     public: bool,
     console: Console,
+    home: Path = Path("runs"),
 ) -> Outcome:
-    """Score all pairs with the configured metrics and write a run folder (`out`, or one named by content).
+    """Score all pairs with the configured metrics and write a run folder (`out`, or one in `home` named by content).
 
     A file does not say whether its texts are credentialed: unless `public` the run is readable by its owner only, and
     no remote model sees the texts.
     """
     label = registry.as_label(label)
     identity = _identity(table, config, label)
-    folder = out or Path("runs") / f"score-{label}-{digest(identity)}"
+    folder = out or home / f"score-{label}-{digest(identity)}"
     with store.locked(folder):
         context = RunContext(
             workdir=folder / "work",

@@ -133,8 +133,9 @@ def show(
 def _list() -> None:
     from leaderboards.tables import names
 
-    for name, title in names().items():
-        click.echo(f"{name}  {title}")
+    titles = names()
+    for name, title in titles.items():
+        click.echo(f"{name:{max(map(len, titles))}}  {title}")
 
 
 def _destination(fmt: str | None, out: Path | None) -> str:
@@ -151,7 +152,9 @@ def _destination(fmt: str | None, out: Path | None) -> str:
         raise BenchError(f"--out {out}: is a folder; name a file")
     known = fmt or SUFFIXES.get(out.suffix.lower())
     if known is None:
-        raise BenchError(f"--out {out}: the suffix tells no format; add --format md, csv, csv-long, tex or html")
+        raise BenchError(
+            f"--out {out}: the suffix tells no format: name it {', '.join(SUFFIXES)}, or add --format (no picture)"
+        )
     if known in PICTURES and out.suffix.lower() != f".{known}":
         raise BenchError(f"--out {out}: a picture's file ends in its format: {out.with_suffix(f'.{known}')}")
     return known
@@ -194,7 +197,7 @@ def _build(
     if folder is None and table.measurable:
         remains = what_remains(any(table.rows()))
         note = f"There is no folder {DEFAULT_RUNS} here: {remains}. --runs DIR names another."
-        table = replace(table, notes=(*table.notes, note))
+        table = replace(table, notes=(note, *table.notes))
     return table
 
 

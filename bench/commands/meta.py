@@ -43,7 +43,7 @@ from bench.cli import path_option
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one key, e.g. metrics.bleu-4.smooth=exp."
 )
-@path_option("--folder", help="Folder that keeps the metrics' statistics. Default: runs/score-<file>-<hash>.")
+@path_option("--folder", help="Folder that keeps the metrics' statistics. Default: meta/score-<file>-<hash>.")
 @click.option("--public", is_flag=True, help="The texts are public: a judge on another machine may see them.")
 @click.option("--strict", is_flag=True, help="A metric without a value is an error.")
 @path_option("--values", help="Write each candidate's counts and values, without texts, to FILE.csv.")

@@ -17,6 +17,9 @@ from bench.predictions import PairsTable
 from bench.run import Outcome
 from bench.wording import counted
 
+HOME = Path("meta")
+"""Where statistics are kept: apart from runs, which tables and pictures find in their folder."""
+
 
 def read(file: Path, errors: str | None, console: Console) -> Ratings:
     """Read a file of counts and tell what was read."""
@@ -48,7 +51,9 @@ def score(
         raise BenchError(f"--public: {ratings.credentialed}")
     table = PairsTable(ratings.pairs, ratings.layout, tuple(ratings.notes), 0)
     label = file.resolve().name if file.is_dir() else file.stem
-    scored = score_file.score(table, config, out=out, label=label, strict=strict, public=public, console=console)
+    scored = score_file.score(
+        table, config, out=out, label=label, strict=strict, public=public, console=console, home=HOME
+    )
     if all(one["value"] is None for one in scored.summary["scores"].values()):
         raise BenchError("no metric has a value:\n" + "\n".join(f"  {line}" for line in notes_of(scored)))
     return scored, case_values.read(scored.folder).columns

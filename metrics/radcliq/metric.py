@@ -119,7 +119,8 @@ class RadCliQ:
                 missing.append((f"{NAMES[name]}: {err.reason}", err.remedy))
         if missing:
             reasons, remedies = zip(*missing, strict=True)
-            raise Unavailable("; ".join(reasons), remedies[0] if len(missing) == 1 else REMEDY)
+            packages = dict.fromkeys(remedy for remedy in remedies if remedy.startswith("pip install"))
+            raise Unavailable("; ".join(reasons), remedies[0] if len(missing) == 1 else "; ".join(packages) or REMEDY)
         numbers = self._coefficients.digest()
         return f"radcliq-v1|coefficients:{numbers}|{'|'.join(parts)}|bleu:fast-bleu-2-smoothed|v:1"
 

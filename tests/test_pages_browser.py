@@ -127,6 +127,15 @@ def test_the_address_keeps_a_direction_that_is_the_first_columns_usual_one(wide:
     wide.check()
 
 
+def test_the_banner_of_credentialed_data_is_as_wide_as_the_page(place: Place, browser: Any) -> None:
+    code, _, err = place.call("report", place.run("held", credentialed=True), "--out", "held", "--cases", 1)
+    assert code == 0, err
+    tab = Tab(browser, place.root / "held", 1400)
+    assert tab.open("index.html").locator(".banner").bounding_box()["width"] == 1400
+    tab.check()
+    tab.page.context.close()
+
+
 def test_a_bar_lists_its_cases_and_columns_are_chosen(wide: Tab, runs: tuple[Path, Path]) -> None:
     page = wide.open("index.html")
     bar = page.locator("rect[data-column='score:1:Clear']").last

@@ -147,6 +147,11 @@ def some(ids: Sequence[str]) -> str:
     return ", ".join(ids[:SHOWN]) + more
 
 
+def is_credentialed(recorded: Mapping[str, Any]) -> bool:
+    """Return whether a run's data are credentialed by its run.json: only what says that they are not is public."""
+    return recorded.get("credentialed") is not False
+
+
 def context_of(folder: Path, recorded: Mapping[str, Any], made: type[RunContext] = RunContext) -> RunContext:
     """Return a context that builds the parts of a run again, as its run.json records them.
 
@@ -159,7 +164,7 @@ def context_of(folder: Path, recorded: Mapping[str, Any], made: type[RunContext]
         parts={name: config.get(name) or {} for name in PARTS},
         attested=tuple(config.get("run", {}).get("attest_zero_retention", ())),
     )
-    context.credentialed = recorded.get("credentialed") is not False
+    context.credentialed = is_credentialed(recorded)
     return context
 
 

@@ -76,11 +76,12 @@ def compare(
     from bench import comparison_tables as tables
     from bench.compare import Settings, read_runs
     from bench.compare import compare as compare_runs
+    from bench.run_folder import is_credentialed
 
     settings = Settings(draws, trials, seed, confidence, cluster, all_pairs)
     read = read_runs(runs, baseline)
     messages = Console(stderr=True)
-    if any(run.run.get("credentialed") for run in read):
+    if any(is_credentialed(run.run) for run in read):
         os.umask(0o077)
         messages.print("Credentialed data: what is shown and written here must not be shared.", markup=False)
     compared = compare_runs(read, settings, metrics=metrics, full=columns == "full")

@@ -15,7 +15,7 @@ from bench import case_values, compare, show, store
 from bench.case_values import CaseColumn
 from bench.contracts import Column, Floats, Pair, Report
 from bench.errors import BenchError
-from bench.run_folder import report_from_line
+from bench.run_folder import is_credentialed, report_from_line
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 
@@ -89,7 +89,7 @@ class Runs:
     @property
     def credentialed(self) -> bool:
         """Whether anything shown may be under a data-use agreement; a run that does not say is."""
-        return any(one.run.run.get("credentialed") is not False for one in self.runs)
+        return any(is_credentialed(one.run.run) for one in self.runs)
 
     def case(self, case_id: str) -> CaseLine:
         """Return a case as the first run that knows its images tells of it."""

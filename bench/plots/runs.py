@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from bench import compare, registry, show
 from bench.compare import Run
 from bench.errors import BenchError
+from bench.run_folder import is_credentialed
 from bench.wording import counted
 
 
@@ -102,7 +103,7 @@ def cases_of(run: Run) -> str:
 
 def credentialed(runs: Iterable[Run]) -> bool:
     """Whether one of the runs is of credentialed data, or of data of which that is not known."""
-    return any(run.run.get("credentialed") is not False or run.summary.get("credentialed") for run in runs)
+    return any(is_credentialed(run.run) or run.summary.get("credentialed") for run in runs)
 
 
 # ------------------------------------------------------------------ choosing

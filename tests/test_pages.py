@@ -523,7 +523,7 @@ def test_another_run_in_the_folder_begins_anew(place: Place, runs: tuple[Path, P
     assert place.call("report", runs[0], "--out", out, "--images", "none")[0] == 0
     code, _, err = place.call("report", runs[1], "--out", out, "--images", "none", "--cases", 3)
     assert code == 0
-    assert "3 of 12 cases have a page:" in err
+    assert "3 of 12 cases have a page." in err
     assert len(list((out / "cases").iterdir())) == 3
 
 

@@ -75,7 +75,9 @@ def _metrics(command: CommandT) -> CommandT:
     return names(full(command))
 
 
-_baseline = click.option("--baseline", metavar="LABEL", help="The run that the others are seen against.")
+_baseline = click.option(
+    "--baseline", metavar="LABEL", help="The run that the others are seen against. Default: the first."
+)
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
 _confidence = click.option(
     "--confidence",

@@ -73,5 +73,5 @@ def report(
     if made.n_unreadable:
         messages.print(f"{made.n_unreadable} images cannot be shown; their places say why.", markup=False)
     kept = f" ({made.n_pages - made.n_written} were there)" if made.n_written < made.n_pages else ""
-    messages.print(f"{made.n_pages} of {made.n_cases} cases have a page{kept}:", markup=False, highlight=False)
+    messages.print(f"{made.n_pages} of {made.n_cases} cases have a page{kept}.", markup=False, highlight=False)
     click.echo(made.index)

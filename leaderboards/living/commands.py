@@ -158,7 +158,7 @@ def _matrix(found: Mapping[str, EntryCheck]) -> Table:
     from rich.text import Text
 
     labels = list(dict.fromkeys(label for one in found.values() for label in one.metrics))
-    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))
     table.add_column("entry", overflow="fold", min_width=min(30, max(map(len, (*found, "entry")))))
     for heading in (*labels, "files"):
         table.add_column(Text(heading), overflow="fold", justify="center")

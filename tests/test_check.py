@@ -184,7 +184,7 @@ def test_the_command_prints_json(bench: Callable[..., Any]) -> None:
         (("system", f"{BROKEN}:text"), "a plugin is a class with an attribute Options"),
         (("system", f"{BROKEN}:Nobody"), "No system in"),
         (("system", "constant", "--set", "run.seed=x"), "run.seed"),
-        (("system", "constant", "--config", "nowhere.yaml"), "nowhere.yaml: cannot be read"),
+        (("system", "constant", "--config", "nowhere.yaml"), "nowhere.yaml: no such file"),
     ],
 )
 def test_bad_input_ends_in_a_message(bench: Callable[..., Any], arguments: tuple[str, ...], words: str) -> None:

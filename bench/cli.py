@@ -138,5 +138,11 @@ def path_option(*names: str, **settings: Any) -> Callable[[Any], Any]:
     return click.option(*names, type=click.Path(path_type=Path), **settings)
 
 
+def confidence_option(text: str) -> Callable[[Any], Any]:
+    """Return a click option that takes the level of intervals, between 0 and 1."""
+    level = click.FloatRange(0, 1, min_open=True, max_open=True)
+    return click.option("--confidence", type=level, default=0.95, show_default=True, help=text)
+
+
 if __name__ == "__main__":
     main()

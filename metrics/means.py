@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from bench.contracts import OK, Floats, Stats
+from bench.contracts import FAILED, OK, Floats, Stats
 
 
-def mean_stats(values: list[float]) -> Stats:
-    """Return statistics [n_pairs, 2] of one column whose pairs are all OK."""
-    table = np.array([[value, 1.0] for value in values], dtype=np.float64).reshape(-1, 2)
-    return Stats(table, np.full((len(values), 1), OK, dtype=np.int8))
+def mean_stats(values: Sequence[float | None]) -> Stats:
+    """Return statistics [n_pairs, 2] of one column; a pair without a value is FAILED."""
+    table = np.array([[0.0, 0.0] if value is None else [value, 1.0] for value in values], dtype=np.float64)
+    status = np.array([[FAILED if value is None else OK] for value in values], dtype=np.int8)
+    return Stats(table.reshape(-1, 2), status.reshape(-1, 1))
 
 
 def mean(totals: Floats) -> Floats:

@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from bench.cli import path_option
+from bench.cli import confidence_option, path_option
 
 
 @click.command()
@@ -26,13 +26,7 @@ from bench.cli import path_option
 @click.option("--draws", type=click.IntRange(0, 1_000_000), default=10_000, show_default=True, help="Paired resamples.")
 @click.option("--trials", type=click.IntRange(0, 1_000_000), default=10_000, show_default=True, help="Random swaps.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of both.")
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    help="Level of the intervals; a corrected p below 1 - LEVEL is marked.",
-)
+@confidence_option("Level of the intervals; a corrected p below 1 - LEVEL is marked.")
 @click.option(
     "--cluster",
     type=click.Choice(["group", "case"]),

@@ -8,7 +8,7 @@ from typing import Literal
 
 import click
 
-from bench.cli import path_option
+from bench.cli import confidence_option, path_option
 
 
 @click.command()
@@ -32,13 +32,7 @@ from bench.cli import path_option
 @click.option("--baseline", metavar="COLUMN", help="Test the other columns' agreement against this column's.")
 @click.option("--draws", type=click.IntRange(0, 1_000_000), default=10_000, show_default=True, help="Resamples.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of resampling.")
-@click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    help="Level of the intervals; a corrected p below 1 - LEVEL is marked.",
-)
+@confidence_option("Level of the intervals; a corrected p below 1 - LEVEL is marked.")
 @path_option("--config", "-c", help="Configuration file whose metrics are used. Default: ./bench.yaml, else paper.")
 @click.option(
     "--set", "assignments", multiple=True, metavar="KEY=VALUE", help="Set one key, e.g. metrics.bleu-4.smooth=exp."

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from bench.cli import path_option
+from bench.cli import confidence_option, path_option
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,13 +79,7 @@ _baseline = click.option(
     "--baseline", metavar="LABEL", help="The run that the others are seen against. Default: the first."
 )
 _seed = click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Seed of the resamples.")
-_confidence = click.option(
-    "--confidence",
-    type=click.FloatRange(0, 1, min_open=True, max_open=True),
-    default=0.95,
-    show_default=True,
-    help="Level of the intervals.",
-)
+_confidence = confidence_option("Level of the intervals.")
 
 
 def _draws(default: int) -> Callable[[CommandT], CommandT]:

@@ -10,10 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
-import numpy as np
 from pydantic import AliasChoices, Field, model_validator
 
-from bench.contracts import FAILED, Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
+from bench.contracts import Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
 from bench.errors import BenchError
 from bench.options import Options
 from metrics import text
@@ -115,12 +114,7 @@ class _GraphMetric:
             id(pair): self._compare(candidate, reference)
             for pair, candidate, reference in zip(full, found[::2], found[1::2], strict=True)
         }
-        made = [values.get(id(pair), 0.0) for pair in pairs]
-        stats = mean_stats([value or 0.0 for value in made])
-        failed = np.array([value is None for value in made], dtype=bool)
-        stats.values[failed] = 0
-        stats.status[failed] = FAILED
-        return stats
+        return mean_stats([values.get(id(pair), 0.0) for pair in pairs])
 
     def finish(self, totals: Floats) -> Floats:
         """Return the mean over pairs, [..., 1]."""

@@ -6,9 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from bench.contracts import FAILED, Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
+from bench.contracts import Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
 from bench.errors import BenchError
 from bench.options import Options
 from metrics.means import mean, mean_stats
@@ -45,11 +43,7 @@ class RaTEScore:
     def observe(self, pairs: Sequence[Pair]) -> Stats:
         """Return [score, 1] of each pair; FAILED where the package failed on it."""
         found = [self._read(annotation) for annotation in self._annotator.annotate([_text(pair) for pair in pairs])]
-        stats = mean_stats([0.0 if one is None else float(one["score"]) for one in found])
-        failed = np.array([one is None for one in found], dtype=bool)
-        stats.values[failed] = 0
-        stats.status[failed] = FAILED
-        return stats
+        return mean_stats([None if one is None else float(one["score"]) for one in found])
 
     def finish(self, totals: Floats) -> Floats:
         """Return the mean over pairs, [..., 2] → [..., 1]."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence, Set
 from typing import Any, ClassVar, Literal
 
-import numpy as np
-
-from bench.contracts import FAILED, Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
+from bench.contracts import Column, Context, Floats, Mark, Pair, SmallTable, Stats, Unannotated
 from bench.errors import BenchError
 from bench.options import Options
 from metrics.means import mean, mean_stats
@@ -28,6 +26,13 @@ class TemporalF1Options(Options):
     model. They differ only where cleaning glues a word to another ("stable/unchanged")."""
     annotator: str = "stanza-radiology"
     """Annotator of the entities, where they are asked for."""
+
+
+def _score(candidate: Set[str] | Unannotated, reference: Set[str] | Unannotated) -> float | None:
+    """Return the F1, or None where a side could not be read."""
+    if isinstance(candidate, Unannotated) or isinstance(reference, Unannotated):
+        return None
+    return score(candidate, reference)
 
 
 def score(candidate: Set[str], reference: Set[str]) -> float:
@@ -61,12 +66,7 @@ class TemporalF1:
     def observe(self, pairs: Sequence[Pair]) -> Stats:
         """Return [F1, 1] of each pair; FAILED where a side could not be read."""
         found = self._words([text for pair in pairs for text in (pair.candidate, pair.reference)])
-        sides = list(zip(found[::2], found[1::2], strict=True))
-        failed = np.array([isinstance(c, Unannotated) or isinstance(r, Unannotated) for c, r in sides], dtype=bool)
-        stats = mean_stats([0.0 if bad else score(c, r) for (c, r), bad in zip(sides, failed, strict=True)])  # type: ignore[arg-type]
-        stats.values[failed] = 0
-        stats.status[failed] = FAILED
-        return stats
+        return mean_stats([_score(*sides) for sides in zip(found[::2], found[1::2], strict=True)])
 
     def finish(self, totals: Floats) -> Floats:
         """Return the mean over pairs, [..., 2] → [..., 1]."""
